@@ -32,3 +32,9 @@ class AttackFn(Protocol):
     """
 
     def __call__(self, f: ApplyFn, x: Array, key: Array, /) -> Array: ...
+
+
+class Progress(Protocol):
+    """Told how long work goes on: (stage, done, total or None, note). The library never prints."""
+
+    def __call__(self, stage: str, done: int, total: int | None, note: str = "") -> None: ...

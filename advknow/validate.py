@@ -85,7 +85,9 @@ def inputs(
       ValueError: wrong rank, empty, NaN or infinity, or values outside the bounds.
     """
     if not hasattr(x, "ndim") or not hasattr(x, "dtype"):
-        raise TypeError(f"{name} is a {type(x).__name__}; an array of shape (batch, ...) is needed.")
+        raise TypeError(
+            f"{name} is a {type(x).__name__}; an array of shape (batch, ...) is needed."
+        )
     if x.ndim < min_ndim:
         raise ValueError(
             f"{name} has shape {tuple(x.shape)}; a batch of rank >= {min_ndim}, (batch, ...), is "

@@ -1,0 +1,71 @@
+"""Models as the theory sees them: functions of a batch that may travel through `jax.jit`.
+
+A plain Python function is a constant to `jax.jit`: another set of weights is another program. A
+`jax.tree_util.Partial` is a pytree whose arrays are arguments, so that every checkpoint of an
+architecture shares one compiled program; `advknow.models.Model.bind` returns one.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from advknow.typing import ApplyFn, Array, ArrayLike
+
+
+def as_pytree(f: ApplyFn) -> Partial:
+    """`f` itself where it is a `Partial`, otherwise wrapped as one without array leaves.
+
+    Raises:
+      TypeError: f cannot be called.
+    """
+    if isinstance(f, Partial):
+        return f
+    if not callable(f):
+        raise TypeError(f"f={f!r} must be a function of a batch, (B, ...) -> (B, d).")
+    return Partial(f)
+
+
+def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeStruct:
+    """Shape and dtype of f(x), without computing it.
+
+    Args:
+      f: the model.
+      x: a batch (B, ...).
+      name: the caller's name for f, for the message.
+
+    Raises:
+      ValueError: f does not take inputs of this shape, or does not return (B, d) floats.
+    """
+    spec = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    try:
+        out = jax.eval_shape(f, spec)
+    except (TypeError, ValueError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{name} does not accept a batch of shape {tuple(x.shape)}: {first}"
+        ) from error
+    if not hasattr(out, "shape") or len(out.shape) != 2 or out.shape[0] != x.shape[0]:
+        found = tuple(out.shape) if hasattr(out, "shape") else type(out).__name__
+        raise ValueError(
+            f"{name} returns {found} for a batch of shape {tuple(x.shape)}; (batch, outputs) = "
+            f"({x.shape[0]}, d) is needed."
+        )
+    if not jnp.issubdtype(out.dtype, jnp.floating):
+        raise ValueError(f"{name} returns {out.dtype}; floats (logits) are needed.")
+    return out
+
+
+def vjp_rows(f: ApplyFn, x: Array) -> tuple[Array, Array]:
+    """f(x) and the Jacobian of every example, by d vector-Jacobian products of the whole batch.
+
+    Args:
+      f: the model, each row of the batch on its own.
+      x: (B, ...), n numbers an example.
+
+    Returns:
+      y: (B, d) outputs, and J: (B, d, n), J[b, i] = d f_i(x_b) / d x_b, flattened.
+    """
+    y, pullback = jax.vjp(f, x)
+    basis = jnp.eye(y.shape[-1], dtype=y.dtype)
+    rows = jax.vmap(lambda e: pullback(jnp.broadcast_to(e, y.shape))[0], out_axes=1)(basis)
+    return y, rows.reshape(x.shape[0], y.shape[-1], -1)

@@ -1,0 +1,151 @@
+"""FGSM and PGD: the finite-eps attacks of the experiments (theory.md sections 1 and 6)."""
+
+import jax
+import jax.numpy as jnp
+
+from advknow import keys, validate
+from advknow.apply_fn import as_pytree, output_spec
+from advknow.attacks import objectives
+from advknow.loops import repeat
+from advknow.typing import ApplyFn, Array, AttackFn, LossFn
+
+ORDS = ("inf", "2")
+
+
+def _per_example(values: Array, like: Array) -> Array:
+    return values.reshape(values.shape + (1,) * (like.ndim - values.ndim))
+
+
+def _length(v: Array) -> Array:
+    """Euclidean length of every example, broadcastable against v."""
+    return _per_example(jnp.sqrt(jnp.sum(v.reshape(v.shape[0], -1) ** 2, axis=-1)), v)
+
+
+def _random_start(key: Array, shape: tuple[int, ...], dtype, eps: float, ord: str) -> Array:
+    """One example's start, uniform in the ball of radius eps."""
+    if ord == "inf":
+        return jax.random.uniform(key, shape, dtype, -eps, eps)
+    key_direction, key_radius = jax.random.split(key)
+    direction = jax.random.normal(key_direction, shape, dtype)
+    direction = direction / jnp.maximum(jnp.sqrt(jnp.sum(direction**2)), jnp.finfo(dtype).tiny)
+    return direction * eps * jax.random.uniform(key_radius, (), dtype) ** (1.0 / direction.size)
+
+
+def pgd(
+    *,
+    eps: float,
+    step_size: float | None = None,
+    num_steps: int = 10,
+    ord: str = "inf",
+    random_start: bool = True,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+    objective: str | LossFn = "cross_entropy",
+) -> AttackFn:
+    """Projected gradient ascent on the objective over |delta|_ord <= eps, x + delta in bounds.
+
+    Guarantees: |delta|_ord <= eps; x + delta in bounds where x is; zeros for eps = 0 and where the
+    gradient is exactly 0 from the start; the same result for an example in any batch.
+
+    Args:
+      eps: radius, in the units of x; >= 0.
+      step_size: length of a step in the same norm, > 0; 2.5 * eps / num_steps by default.
+      num_steps: >= 1.
+      ord: "inf" (signed gradient) or "2" (normalised gradient), Madry et al. 2018.
+      random_start: start uniformly in the ball instead of at 0.
+      bounds: (low, high) of the inputs, or None. Pixels in [0, 1] by default.
+      objective: "cross_entropy" to the model's own prediction, "output_deviation", or a function of
+        (outputs at x, outputs at x + delta) -> (B,) to raise.
+
+    Returns:
+      attack(f, x, key) -> delta. f: (B, ...) -> (B, d); x: (B, ...) floats; delta: x's shape and
+      dtype. It raises ValueError for a concrete x outside bounds, NaN in x, or an f that does not
+      fit.
+
+    Raises:
+      TypeError, ValueError: a setting outside what is accepted, by name.
+    """
+    validate.number("eps", eps, minimum=0.0)
+    validate.integer("num_steps", num_steps, minimum=1)
+    if step_size is None:
+        step_size = 2.5 * eps / num_steps
+    else:
+        validate.number("step_size", step_size, above=0.0)
+    validate.choice("ord", ord, ORDS)
+    validate.interval("bounds", bounds)
+    raised = objectives.get(objective)
+    if raised is objectives.output_deviation and not random_start and eps > 0:
+        raise ValueError(
+            "random_start=False with objective='output_deviation': its gradient is 0 at delta = 0, "
+            "so the attack would not move; accepted: random_start=True."
+        )
+    low, high = (-jnp.inf, jnp.inf) if bounds is None else bounds
+
+    def project(delta: Array, x: Array) -> Array:
+        if ord == "2":
+            delta = delta * jnp.minimum(
+                1.0, eps / jnp.maximum(_length(delta), jnp.finfo(x.dtype).tiny)
+            )
+        # Both limits bracket 0 even where x lies a rounding error outside the bounds.
+        return jnp.clip(delta, jnp.clip(low - x, -eps, 0.0), jnp.clip(high - x, 0.0, eps))
+
+    @jax.jit
+    def start(f: ApplyFn, x: Array, example_keys: Array) -> tuple[Array, Array]:
+        delta = jnp.zeros_like(x)
+        if random_start:
+            delta = jax.vmap(lambda k: _random_start(k, x.shape[1:], x.dtype, eps, ord))(
+                example_keys
+            )
+        return project(delta, x), f(x)
+
+    @jax.jit
+    def step(delta: Array, f: ApplyFn, x: Array, y: Array) -> Array:
+        # The gradient of the SUM: that of a mean would shrink with the batch.
+        gradient = jax.grad(lambda delta: jnp.sum(raised(y, f(x + delta))))(delta)
+        if ord == "inf":
+            ascent = jnp.sign(gradient)
+        else:
+            ascent = gradient / jnp.maximum(_length(gradient), jnp.finfo(x.dtype).tiny)
+        return project(delta + step_size * ascent, x)
+
+    def attack(f: ApplyFn, x: Array, key: Array) -> Array:
+        validate.inputs("x", x, bounds=bounds)
+        x = jnp.asarray(x)
+        f = as_pytree(f)
+        spec = output_spec(f, x)
+        if raised is objectives.cross_entropy and spec.shape[-1] < 2:
+            raise ValueError(
+                f"f returns {spec.shape[-1]} output; objective='cross_entropy' needs at least 2. "
+                "Use objective='output_deviation'."
+            )
+        example_keys = keys.per_example(key, x.shape[0])
+        if eps == 0:
+            return jnp.zeros_like(x)
+        delta, y = start(f, x, example_keys)
+        return repeat(step, num_steps, delta, f, x, y)
+
+    return attack
+
+
+def fgsm(
+    *,
+    eps: float,
+    ord: str = "inf",
+    random_start: bool = False,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+    objective: str | LossFn = "cross_entropy",
+) -> AttackFn:
+    """The fast gradient sign method (Goodfellow et al. 2015): one step of length eps.
+
+    `pgd` with num_steps=1 and step_size=eps; see there for arguments, guarantees and errors. The
+    poster's FGSM starts at random (theory.md section 6): random_start=True.
+    """
+    validate.number("eps", eps, minimum=0.0)
+    return pgd(
+        eps=eps,
+        step_size=eps if eps > 0 else None,
+        num_steps=1,
+        ord=ord,
+        random_start=random_start,
+        bounds=bounds,
+        objective=objective,
+    )

@@ -1,0 +1,47 @@
+"""One random key per example, so that no result depends on batch size or order."""
+
+import jax
+import jax.numpy as jnp
+
+from advknow.typing import Array
+
+
+def typed(key: Array) -> Array:
+    """A typed key; raw `jax.random.PRNGKey` data (..., 2) uint32 is wrapped.
+
+    Raises:
+      TypeError: neither a typed key nor raw key data.
+    """
+    if not isinstance(key, jax.Array):
+        raise TypeError(f"key={key!r} must be a JAX key, such as jax.random.key(0).")
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    if key.dtype == jnp.uint32 and key.ndim >= 1 and key.shape[-1] == 2:
+        return jax.random.wrap_key_data(key)
+    raise TypeError(
+        f"key has shape {key.shape} and dtype {key.dtype}; a JAX key, such as jax.random.key(0), "
+        "is needed."
+    )
+
+
+def per_example(key: Array, count: int, *, start: int = 0) -> Array:
+    """Keys (count,) of the examples start .. start + count - 1.
+
+    Args:
+      key: one key, of which example i gets `fold_in(key, i)`; or a key per example, (count,), which
+        come back as they are.
+      count: the number of examples.
+      start: the index of the first.
+
+    Raises:
+      TypeError: not a key. ValueError: as many keys as there are no examples.
+    """
+    key = typed(key)
+    if key.ndim == 0:
+        return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(count))
+    if key.shape != (count,):
+        raise ValueError(
+            f"key has shape {key.shape}; one key, or one for each of the {count} examples, is "
+            "accepted."
+        )
+    return key

@@ -1,0 +1,1 @@
+"""Command-line programs: one short main each, `python -m launch.NAME --help`."""
