@@ -39,7 +39,7 @@ def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeS
     spec = jax.ShapeDtypeStruct(x.shape, x.dtype)
     try:
         out = jax.eval_shape(f, spec)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever the model's own library raises
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{name} does not accept a batch of shape {tuple(x.shape)}: {first}"

@@ -33,6 +33,11 @@ def _resolve(loss: Loss, method: str) -> tuple[AdversarialLoss, str]:
             f"method='closed_form' is not known for the loss {resolved.name!r}; accepted: auto, "
             "jvp, hessian."
         )
+    if method in ("jvp", "hessian") and not resolved.has_hessian:
+        raise ValueError(
+            f"method={method!r} differentiates the loss {resolved.name!r}, which has no Hessian at "
+            "y' = y; accepted: auto, closed_form."
+        )
     return resolved, method
 
 
@@ -106,6 +111,10 @@ def root_of_columns(loss: Loss, y: Array, matrix: Array) -> Array:
 
 def inner(loss: Loss, y: Array, u: Array, v: Array, *, method: str = "auto") -> Array:
     """<u, v>_H = u' H(y) v, per example: (B, d), (B, d), (B, d) -> (B,)."""
+    resolved, method = _resolve(loss, method)
+    if method == "closed_form" and resolved.root is not None:
+        # A sum of squares where u = v: what H ignores cannot cancel.
+        return jnp.sum(resolved.root(y, u) * resolved.root(y, v), axis=-1)
     return jnp.sum(u * hvp(loss, y, v, method=method), axis=-1)
 
 

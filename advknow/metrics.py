@@ -188,6 +188,10 @@ def _batch_sums(
 def _pieces(x: ArrayLike | Iterable[ArrayLike], batch_size: int) -> Iterator[ArrayLike]:
     if hasattr(x, "shape"):
         x = [x]  # type: ignore[list-item]
+    elif not isinstance(x, Iterable):
+        raise TypeError(
+            f"x={x!r} ({type(x).__name__}) must be an array (N, ...) or an iterable of such batches."
+        )
     for i, batch in enumerate(x):
         validate.inputs("x" if i == 0 else f"batch {i} of x", batch)
         for start in range(0, batch.shape[0], batch_size):
@@ -242,7 +246,7 @@ def _measure(
 
 
 def _total(x: Any) -> int | None:
-    return int(x.shape[0]) if hasattr(x, "shape") else None
+    return int(x.shape[0]) if getattr(x, "ndim", 0) else None
 
 
 def transferability(
@@ -300,6 +304,8 @@ def transferability(
             of_batch = _padded(of_batch, size)
             yield batch, attack(f1, batch, of_batch), attack(f2, batch, of_batch), count
             start += count
+        if given.ndim == 1:
+            keys.per_example(given, start)
 
     return _measure(
         f1,
@@ -326,6 +332,7 @@ def perturb(
     For `from_deltas`: a model attacked once serves every pair that it is in.
     """
     validate.integer("batch_size", batch_size, minimum=1)
+    validate.inputs("x", x)
     f = as_pytree(f)
     example_keys = keys.per_example(key, x.shape[0])
     found = []
@@ -366,6 +373,7 @@ def from_deltas(
     validate.integer("batch_size", batch_size, minimum=1)
     validate.inputs("x", x)
     for name, delta in (("delta1", delta1), ("delta2", delta2)):
+        validate.inputs(name, delta)
         if delta.shape != x.shape:
             raise ValueError(f"{name} has shape {delta.shape}; that of x, {x.shape}, is needed.")
     f1, f2 = as_pytree(f1), as_pytree(f2)

@@ -12,7 +12,7 @@ The leading axis of every sum is the jackknife group of the example (its index m
 device; `merge` adds in float64 on the host.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,9 @@ NUM_GROUPS = 10
 
 # alpha1 of a maximiser is at most 1; what exceeds it by less is float32 rounding.
 ALPHA1_ROUNDING = 1e-5
+
+
+Sums = TypeVar("Sums")
 
 
 class TransferSums(NamedTuple):
@@ -56,8 +59,8 @@ def zeros(m: int, d: int) -> TransferSums:
     return TransferSums(matrix, matrix.copy(), *(scalar.copy() for _ in range(6)))
 
 
-def merge(*sums: TransferSums) -> TransferSums:
-    """The sums over the union of the examples; float64 on the host, whatever the order."""
+def merge(*sums: Sums) -> Sums:
+    """The sums over the union of the examples, of any pytree of sums, in float64 on the host."""
     on_host = [jax.tree.map(lambda a: np.asarray(a, np.float64), s) for s in sums]
     return jax.tree.map(lambda *parts: np.sum(parts, axis=0), *on_host)
 

@@ -65,8 +65,8 @@ def integer(
 
 
 def is_concrete(*arrays: object) -> bool:
-    """Whether no argument is a tracer, so that values can be looked at."""
-    return not any(isinstance(a, jax.core.Tracer) for a in arrays)
+    """Whether no leaf of the pytrees is a tracer, so that values can be looked at."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
 
 
 def inputs(
@@ -93,8 +93,11 @@ def inputs(
             f"{name} has shape {tuple(x.shape)}; a batch of rank >= {min_ndim}, (batch, ...), is "
             "needed. For one example use x[None]."
         )
-    if x.shape[0] == 0:
-        raise ValueError(f"{name} has shape {tuple(x.shape)}; at least one example is needed.")
+    if 0 in x.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; at least one example, and one number in each, is "
+            "needed."
+        )
     if not np.issubdtype(x.dtype, np.floating) and str(x.dtype) != "bfloat16":
         raise TypeError(
             f"{name} has dtype {x.dtype}; a float array is needed (pixels: divide bytes by 255)."

@@ -18,7 +18,11 @@ def _per_example(values: Array, like: Array) -> Array:
 
 def _length(v: Array) -> Array:
     """Euclidean length of every example, broadcastable against v."""
-    return _per_example(jnp.sqrt(jnp.sum(v.reshape(v.shape[0], -1) ** 2, axis=-1)), v)
+    flat = v.reshape(v.shape[0], -1)
+    # The squares of a confident model's gradient would underflow.
+    largest = jnp.max(jnp.abs(flat), axis=-1)
+    scaled = flat / jnp.where(largest > 0, largest, 1.0)[:, None]
+    return _per_example(largest * jnp.sqrt(jnp.sum(scaled**2, axis=-1)), v)
 
 
 def _random_start(key: Array, shape: tuple[int, ...], dtype, eps: float, ord: str) -> Array:
@@ -43,8 +47,9 @@ def pgd(
 ) -> AttackFn:
     """Projected gradient ascent on the objective over |delta|_ord <= eps, x + delta in bounds.
 
-    Guarantees: |delta|_ord <= eps; x + delta in bounds where x is; zeros for eps = 0 and where the
-    gradient is exactly 0 from the start; the same result for an example in any batch.
+    Guarantees: |delta|_ord <= eps, to rounding for "2"; x + delta in bounds where x is; zeros for
+    eps = 0; delta stays at its start (0 without random_start) where the gradient is exactly 0; the
+    same result for an example in any batch.
 
     Args:
       eps: radius, in the units of x; >= 0.

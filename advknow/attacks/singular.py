@@ -6,7 +6,8 @@ Two routes to the same vectors:
                  holds the Jacobian, (B, d, n) numbers. The default.
     "iterative"  Golub-Kahan-Lanczos on delta -> J' H J delta, one jvp and one vjp a step; holds
                  num_steps vectors of n numbers an example, and is exact once num_steps reaches the
-                 rank of J. For large d. Reports its convergence.
+                 rank of J. For large d. Reports its convergence. Where several singular values
+                 are equal to rounding it needs num_steps for all of them.
 
 Either route decomposes once a program: XLA's CPU backend can hang where one program holds two
 independent batched decompositions (jaxlib 0.10.0 to 0.10.2 on two cores), so do not put two of
@@ -82,21 +83,38 @@ class _Lanczos(NamedTuple):
     step: Array  # ()
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "num_steps"))
-def _lanczos_start(f, x, example_keys, *, loss, num_steps):
-    y, pullback = jax.vjp(f, x)
+def _unit(v: Array, *, least: float = 0.0) -> Array:
+    """Unit vectors along the last axis; zeros where v is not longer than `least`."""
+    length = jnp.sqrt(jnp.sum(v**2, axis=-1, keepdims=True))
+    return jnp.where(length > least, v / jnp.where(length > least, length, 1.0), 0.0)
+
+
+def _orthogonal(v: Array, basis: Array) -> Array:
+    """v (B, n) less its part along the basis (B, m, n), to rounding."""
+    # Twice is enough (Kahan, Parlett).
+    for _ in range(2):
+        overlap = jnp.einsum("bmn,bn->bm", basis, v, precision="highest")
+        v = v - jnp.einsum("bmn,bm->bn", basis, overlap, precision="highest")
+    return v
+
+
+def _random_in_row_space(pullback, loss: AdversarialLoss, y: Array, example_keys: Array) -> Array:
+    """Random unit vectors (B, n) J'H u: in the row space of R'J, where singular vectors live."""
     cotangent = jax.vmap(lambda k: jax.random.normal(k, y.shape[1:], y.dtype))(example_keys)
-    # J'H u lies in the row space of R'J, where all the singular vectors live.
-    first = pullback(inner_product.hvp(loss, y, cotangent))[0].reshape(x.shape[0], -1)
-    length = jnp.sqrt(jnp.sum(first**2, axis=-1, keepdims=True))
+    return _unit(pullback(inner_product.hvp(loss, y, cotangent))[0].reshape(y.shape[0], -1))
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "num_steps"))
+def _lanczos_start(f, x, example_keys, *, loss, num_steps) -> _Lanczos:
+    y, pullback = jax.vjp(f, x)
+    first = _random_in_row_space(pullback, loss, y, example_keys)
     basis = jnp.zeros((x.shape[0], num_steps + 1, first.shape[-1]), first.dtype)
-    basis = basis.at[:, 0].set(jnp.where(length > 0, first / jnp.where(length > 0, length, 1), 0.0))
     numbers = jnp.zeros((x.shape[0], num_steps), first.dtype)
-    return _Lanczos(basis, numbers, numbers, jnp.zeros((), jnp.int32)), y
+    return _Lanczos(basis.at[:, 0].set(first), numbers, numbers, jnp.zeros((), jnp.int32))
 
 
 @functools.partial(jax.jit, static_argnames=("loss",))
-def _lanczos_step(state: _Lanczos, f, x, *, loss) -> _Lanczos:
+def _lanczos_step(state: _Lanczos, f, x, example_keys, *, loss) -> _Lanczos:
     basis, diagonal, off_diagonal, i = state
     v = jax.lax.dynamic_index_in_dim(basis, i, axis=1, keepdims=False)
     y, forward = jax.linearize(f, x)
@@ -104,15 +122,21 @@ def _lanczos_step(state: _Lanczos, f, x, *, loss) -> _Lanczos:
     image = inner_product.hvp(loss, y, forward(v.reshape(x.shape)))
     w = pullback(image)[0].reshape(v.shape)
     diagonal = diagonal.at[:, i].set(jnp.sum(w * v, axis=-1))
-    # Twice is enough (Kahan, Parlett): orthogonal to rounding against all earlier vectors.
-    for _ in range(2):
-        overlap = jnp.einsum("bmn,bn->bm", basis, w, precision="highest")
-        w = w - jnp.einsum("bmn,bm->bn", basis, overlap, precision="highest")
+    w = _orthogonal(w, basis)
     length = jnp.sqrt(jnp.sum(w**2, axis=-1))
-    # Below rounding the row space is exhausted: what is left of w is noise.
+    # Below rounding the Krylov space is exhausted: what is left of w is noise.
     exhausted = length <= 10 * jnp.finfo(w.dtype).eps * jnp.max(diagonal, axis=-1)
+
+    def restart() -> Array:
+        # One Krylov space holds one direction of each distinct singular value. What another start
+        # adds below 1e-4 belongs to none that `_finish` would count as present.
+        fresh = jax.vmap(jax.random.fold_in, (0, None))(example_keys, i + 1)
+        start = _random_in_row_space(pullback, loss, y, fresh)
+        return _unit(_orthogonal(start, basis), least=1e-4)
+
+    another = jax.lax.cond(jnp.any(exhausted), restart, lambda: jnp.zeros_like(w))
+    following = jnp.where(exhausted[:, None], another, _unit(w))
     length = jnp.where(exhausted, 0.0, length)
-    following = jnp.where(exhausted[:, None], 0.0, w / jnp.where(exhausted, 1.0, length)[:, None])
     return _Lanczos(
         basis.at[:, i + 1].set(following), diagonal, off_diagonal.at[:, i].set(length), i + 1
     )
@@ -183,8 +207,8 @@ def singular_directions(
     # One more than the rank shows that the row space is exhausted.
     num_steps = max(2, min(num_steps, rank + 1))
     example_keys = keys.per_example(jax.random.key(0) if key is None else key, x.shape[0])
-    state, _ = _lanczos_start(f, x, example_keys, loss=resolved, num_steps=num_steps)
-    state = repeat(_compiled_lanczos_step(resolved), num_steps, state, f, x)
+    state = _lanczos_start(f, x, example_keys, loss=resolved, num_steps=num_steps)
+    state = repeat(_compiled_lanczos_step(resolved), num_steps, state, f, x, example_keys)
     return _lanczos_finish(state, count=count, tolerance=tolerance)
 
 

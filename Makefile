@@ -1,0 +1,36 @@
+# make demo    environment, install, both experiments on digits, tables and figures
+# make test    environment, install, every test (slow ones too)
+# make lint    ruff (lint, format) and mypy
+# make fashion the experiments on Fashion-MNIST, under 90 minutes on two cores
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUNS ?= runs
+
+.PHONY: demo test lint fashion clean
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python -m launch.adv2know --preset=digits --workdir=$(RUNS)/adv2know-digits
+	$(BIN)/python -m launch.know2adv --preset=digits --workdir=$(RUNS)/know2adv-digits
+
+fashion: $(VENV)/installed
+	$(BIN)/python -m launch.adv2know --preset=fashion --workdir=$(RUNS)/adv2know-fashion
+	$(BIN)/python -m launch.know2adv --preset=fashion --workdir=$(RUNS)/know2adv-fashion
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,357 @@
+"""The paper's picture as one call: alpha -> (A1, A2) <-> GMD <-> FMD <-> KTD (theory.md section 4).
+
+alpha1, alpha2           stand for A1, A2: column i = 1 of A1 is alpha1
+(A1, A2) <-> GMD         Theorem 1, an identity: GMD = sqrt(1 - rho^2) |∇f_T'|_{D,H_T}
+GMD <-> FMD              Theorem 2: |h|_{D,H}^2 <= E_{x,t} |J_h(x0 + t (x - x0)) (x - x0)|_H^2,
+                         h = f_T - g∘f_S with h(x0) = 0
+FMD <-> KTD              Theorem 3: |KTD - FMD| <= |y - f_T|_{D,H_T}
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from advknow import batching, gram, losses, moments, validate
+from advknow.apply_fn import as_pytree
+from advknow.batching import Sample
+from advknow.generalized import Generalized
+from advknow.generalized import finalize as finalize_generalized
+from advknow.generalized import sums_of_grams as generalized_sums
+from advknow.inner_product import Loss
+from advknow.losses import AdversarialLoss
+from advknow.matching import (
+    FunctionMatching,
+    GradientMatching,
+    KnowledgeTransfer,
+    distances,
+    function_matching,
+    knowledge_transfer,
+)
+from advknow.metrics import Transferability, transferability
+from advknow.small_eps import Accumulator
+from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress
+
+# What rounding may take from an inequality between numbers of the size of its sides.
+ROUNDING = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Inequality:
+    """left <= right, evaluated.
+
+    Attributes:
+      name: which theorem. statement: the two sides as text.
+      left, right: the two sides, in units of |.|_H.
+      guaranteed: whether the theorem's conditions are met, so that it must hold.
+    """
+
+    name: str
+    statement: str
+    left: float
+    right: float
+    guaranteed: bool = True
+
+    @property
+    def slack(self) -> float:
+        """right - left: how far from equality, in units of |.|_H; below 0 where it fails."""
+        return self.right - self.left
+
+    @property
+    def holds(self) -> bool:
+        """Whether left <= right up to rounding."""
+        return self.slack >= -ROUNDING * max(abs(self.left), abs(self.right))
+
+    def summary(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {**dataclasses.asdict(self), "slack": self.slack, "holds": self.holds}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """Every link between adversarial and knowledge transferability (theory.md sections 2 to 4).
+
+    alpha1, alpha2  ->  (A1, A2)  <-> GMD  <->  FMD  <->  KTD
+
+    Attributes:
+      source_to_target, target_to_source: alpha1, alpha2 and alpha1*alpha2, of the attack given or
+        of the strongest small-eps attack.
+      generalized: A1, A2, rho^2 of all attacks of the source.
+      gradient: GMD. function: FMD. knowledge: KTD, None without y.
+      theorem1_error: |rho^2 from the attacks - rho^2 from P and S|, two computations of one number.
+      label_gap: |y - f_T|_{D,H_T}, None without y.
+      inequalities: of Theorems 2 and 3, with their slack; distances in units of |.|_H.
+      n: examples. loss: whose H_T is meant.
+    """
+
+    source_to_target: Transferability
+    target_to_source: Transferability
+    generalized: Generalized
+    gradient: GradientMatching
+    function: FunctionMatching
+    knowledge: KnowledgeTransfer | None
+    theorem1_error: float | None
+    label_gap: float | None
+    inequalities: tuple[Inequality, ...]
+    n: int
+    loss: str
+
+    def summary(self) -> dict[str, Any]:
+        """All scalars and (k, k) maps, ready for JSON and for `advknow.report.chain`."""
+        knowledge = self.knowledge
+        return {
+            "loss": self.loss,
+            "n": self.n,
+            "source_to_target": self.source_to_target.summary(),
+            "target_to_source": self.target_to_source.summary(),
+            "generalized": self.generalized.summary(),
+            "gradient": self.gradient.summary(),
+            "function": self.function.summary(),
+            "knowledge": None if knowledge is None else knowledge.summary(),
+            "theorem1_error": self.theorem1_error,
+            "label_gap": self.label_gap,
+            "inequalities": [inequality.summary() for inequality in self.inequalities],
+        }
+
+
+@functools.partial(jax.jit, static_argnames=("loss",))
+def _values(f_source, f_target, x, *, loss):
+    y = f_target(x)
+    return f_source(x), y, gram.roots(loss, y)
+
+
+@jax.jit
+def _along(f_source, f_target, x, x0, t):
+    step = x - x0
+    at = x0 + t * step
+    return jax.jvp(f_source, (at,), (step,))[1], jax.jvp(f_target, (at,), (step,))[1]
+
+
+def _host(values: Any, count: int) -> Any:
+    return jax.tree.map(lambda a: np.asarray(a[:count], np.float64), jax.device_get(values))
+
+
+def path_bound(
+    f_target: ApplyFn,
+    f_source: ApplyFn,
+    x: Sample,
+    A: np.ndarray,
+    x0: ArrayLike,
+    *,
+    loss: Loss = "l2",
+    num_nodes: int = 16,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> tuple[float, float]:
+    """Both sides of Theorem 2 (theory.md section 4), their square roots.
+
+    Args:
+      f_target, f_source, x, loss, batch_size: as in `advknow.matching.gradient_matching`.
+      A: (d, m), the linear part of g; its offset makes h(x0) = 0.
+      x0: where the paths start, of one example's shape.
+      num_nodes: Gauss-Legendre nodes in t on [0, 1].
+      progress: called with ("paths", examples done, N or None) after each batch.
+
+    Returns:
+      |h|_{D,H} and sqrt(E_{x,t} |J_h(x0 + t (x - x0)) (x - x0)|_H^2), H at x.
+    """
+    validate.integer("num_nodes", num_nodes, minimum=1)
+    resolved = losses.get(loss)
+    f_source, f_target = as_pytree(f_source), as_pytree(f_target)
+    nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
+    left = right = 0.0
+    done, start, origin = 0, None, None
+    for batch, count, _ in batching.batches(x, batch_size):
+        if start is None:
+            start = jnp.asarray(x0, batch.dtype)
+            if start.shape != batch.shape[1:]:
+                raise ValueError(
+                    f"x0 has shape {start.shape}; that of one example, {batch.shape[1:]}, is needed."
+                )
+            y_source, y_target, _ = _host(
+                _values(f_source, f_target, start[None], loss=resolved), 1
+            )
+            origin = y_target - y_source @ A.T
+        y_source, y_target, root = _host(_values(f_source, f_target, batch, loss=resolved), count)
+        root = gram.host_root(resolved, root)
+        h = y_target - y_source @ A.T - origin
+        left += float(np.sum(gram.norms(root, h[:, None]) ** 2))
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            of_source, of_target = _host(
+                _along(f_source, f_target, batch, start, jnp.asarray(node, batch.dtype)), count
+            )
+            moved = of_target - of_source @ A.T
+            right += float(weight * np.sum(gram.norms(root, moved[:, None]) ** 2))
+        done += count
+        if progress is not None:
+            progress("paths", done, batching.total(x))
+    return (left / done) ** 0.5, (right / done) ** 0.5
+
+
+def label_gap(
+    y: Sample,
+    f_target: ApplyFn,
+    x: Sample,
+    *,
+    loss: Loss = "l2",
+    batch_size: int = 64,
+) -> float:
+    """|y - f_T|_{D,H_T}, the middle of Theorem 3 (theory.md section 4); y as in KTD, (N, d)."""
+    resolved = losses.get(loss)
+    f_target = as_pytree(f_target)
+    square, done = 0.0, 0
+    for batch, count, rows in batching.batches(x, batch_size, y):
+        _, outputs, root = _host(_values(f_target, f_target, batch, loss=resolved), count)
+        gap = np.asarray(rows, np.float64) - outputs
+        norm = gram.norms(gram.host_root(resolved, root), gap[:, None])
+        square, done = square + float(np.sum(norm**2)), done + count
+    return (square / done) ** 0.5
+
+
+def _mean(x: Sample, batch_size: int) -> np.ndarray:
+    total, done = 0.0, 0
+    for batch, count, _ in batching.batches(x, batch_size):
+        total = total + np.asarray(batch[:count], np.float64).sum(axis=0)
+        done += count
+    return np.asarray(total) / done
+
+
+def _gradients(
+    f_source, f_target, x, loss: AdversarialLoss, source_loss, batch_size, progress, with_alphas
+):
+    """All that the Gram matrices give, in one pass over them."""
+    forward, backward = Accumulator(), Accumulator()
+    sums, kept, eps, rank = None, [], 0.0, 0
+    for grams in gram.of_sample(
+        f_source,
+        f_target,
+        x,
+        loss=loss,
+        source_loss=source_loss,
+        batch_size=batch_size,
+        progress=progress,
+    ):
+        if with_alphas:
+            forward.add(grams)
+            backward.add(grams.swapped())
+        of_attacks, a1 = generalized_sums(grams, loss=loss)
+        matched = distances.gradient_sums(grams, constant_hessian=loss.constant_hessian)
+        both = (of_attacks, matched)
+        sums = both if sums is None else moments.merge(sums, both)
+        kept.append(a1)
+        eps, rank = max(eps, grams.eps), min(grams.num_inputs, grams.source.shape[-1])
+    assert sums is not None
+    m = sums[1].match.source.shape[0]
+    generalized = finalize_generalized(
+        sums[0],
+        np.concatenate(kept),
+        eps=eps,
+        rank=rank,
+        loss=loss.name,
+        source_loss=gram.loss_for(loss, source_loss, m).name,
+        method="exact",
+    )
+    gradient = distances.finalize_gradient(sums[1], eps=eps, loss=loss.name)
+    alphas = (forward.record(), backward.record()) if with_alphas else None
+    return generalized, gradient, alphas
+
+
+def chain(
+    f_source: ApplyFn,
+    f_target: ApplyFn,
+    x: ArrayLike | list[ArrayLike],
+    *,
+    y: Sample | None = None,
+    loss: Loss = "l2",
+    source_loss: Loss | None = None,
+    attack: AttackFn | None = None,
+    key: Array | None = None,
+    x0: ArrayLike | None = None,
+    num_nodes: int = 16,
+    gaussian: bool = False,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Chain:
+    """The whole chain for a pair of models and a sample (theory.md sections 2 to 4).
+
+    Args:
+      f_source: f_S, (B, ...) -> (B, m), each row on its own.
+      f_target: f_T, (B, ...) -> (B, d).
+      x: (N, ...) floats, or a list of such batches: it is read several times.
+      y: (N, d) floats, what the target is to learn (one-hot for class labels), or a list of such
+        batches. None leaves out KTD and Theorem 3.
+      loss, source_loss: as in `advknow.generalized.generalized`.
+      attack: the attack of the alphas, from `advknow.attacks`; None: the strongest small-eps one.
+      key: for `attack`, as in `advknow.transferability`.
+      x0: where the paths of Theorem 2 start, of one example's shape; the mean of x by default.
+      num_nodes: quadrature nodes along each path.
+      gaussian: True where x is standard Gaussian: then FMD <= GMD is guaranteed (up to the sampling
+        error of E); it is reported, as not guaranteed, in any case.
+      batch_size: examples in one program.
+      progress: called with (stage, examples done, N or None).
+
+    Raises:
+      TypeError: x is an iterator, which can be read only once; `attack` without `key`.
+      ValueError: as the calls it is made of.
+    """
+    if iter(x) is x:  # type: ignore[arg-type]
+        raise TypeError(
+            f"x={x!r} can be read only once; an array (N, ...) or a list of batches is needed."
+        )
+    if y is not None and iter(y) is y:  # type: ignore[arg-type]
+        raise TypeError(f"y={y!r} can be read only once; an array or a list is needed.")
+    if attack is not None and key is None:
+        raise TypeError("attack needs key, such as jax.random.key(0).")
+    resolved = losses.get(loss)
+    f_source, f_target = as_pytree(f_source), as_pytree(f_target)
+    shared: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+    generalized, gradient, alphas = _gradients(
+        f_source, f_target, x, resolved, source_loss, batch_size, progress, attack is None
+    )
+    if alphas is None:
+        assert attack is not None
+        assert key is not None
+        s_t = transferability(f_source, f_target, x, attack=attack, key=key, **shared)
+        t_s = transferability(f_target, f_source, x, attack=attack, key=key, **shared)
+        alphas = (s_t, t_s)
+    function = function_matching(f_target, f_source, x, loss=resolved, **shared)
+    origin = _mean(x, batch_size) if x0 is None else x0
+    h, path = path_bound(
+        f_target, f_source, x, gradient.A, origin, loss=resolved, num_nodes=num_nodes, **shared
+    )
+    inequalities = [
+        Inequality("Theorem 2", "FMD <= |h|, h(x0) = 0", function.distance, h),
+        Inequality("Theorem 2", "|h| <= sqrt(E |J_h(x0 + t(x - x0)) (x - x0)|^2)", h, path),
+        Inequality(
+            "Poincaré", "FMD <= GMD", function.distance, gradient.distance, guaranteed=gaussian
+        ),
+    ]
+    knowledge = gap = None
+    if y is not None:
+        knowledge = knowledge_transfer(y, f_source, x, loss=resolved, f_target=f_target, **shared)
+        gap = label_gap(y, f_target, x, loss=resolved, batch_size=batch_size)
+        inequalities += [
+            Inequality(
+                "Theorem 3", "KTD <= |y - f_T| + FMD", knowledge.distance, gap + function.distance
+            ),
+            Inequality(
+                "Theorem 3", "FMD <= KTD + |y - f_T|", function.distance, knowledge.distance + gap
+            ),
+        ]
+    explained = generalized.rho2
+    return Chain(
+        source_to_target=alphas[0],
+        target_to_source=alphas[1],
+        generalized=generalized,
+        gradient=gradient,
+        function=function,
+        knowledge=knowledge,
+        theorem1_error=None if explained is None else abs(explained - gradient.rho2),
+        label_gap=gap,
+        inequalities=tuple(inequalities),
+        n=gradient.n,
+        loss=resolved.name,
+    )

@@ -1,0 +1,220 @@
+"""What an experiment of theory.md section 6 is made of, as frozen dataclasses."""
+
+import dataclasses
+from typing import Any
+
+from advknow import attacks, data, models, validate
+from advknow.training import TrainConfig
+from advknow.typing import AttackFn
+
+DIRECTIONS = ("target_to_source", "source_to_target")
+ATTACKS = ("fgsm", "pgd")
+TRANSFER_METHODS = ("last_layer", "all", "closed_form")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Classes of a data set, in the order of their labels; () for all of them."""
+
+    dataset: str
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        validate.choice("dataset", self.dataset, data.DATASETS)
+        known = data.info(self.dataset).class_names
+        for name in self.classes:
+            validate.choice("class", name, known)
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes={self.classes} names a class twice.")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes by name."""
+        return self.classes or data.info(self.dataset).class_names
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A source model: a row of the results table.
+
+    Attributes:
+      name: the row's label.
+      task: what it is trained on.
+      model: a name in `models.MODELS`.
+      width: its width multiplier; 1 is the poster's size.
+      training: how it is trained.
+      similarity: share of its classes that are the target's, 0 to 1, or None.
+    """
+
+    name: str
+    task: Task
+    model: str
+    width: float
+    training: TrainConfig
+    similarity: float | None = None
+
+    def __post_init__(self):
+        validate.choice("model", self.model, models.MODELS)
+        validate.number("width", self.width, above=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """The attack of the experiment, in [0, 1] pixel units, started at random in the eps-ball."""
+
+    name: str = "pgd"
+    eps: float = 0.1
+    num_steps: int = 50
+    step_size: float = 0.01
+
+    def __post_init__(self):
+        validate.choice("attack", self.name, ATTACKS)
+        validate.number("eps", self.eps, above=0.0)
+        validate.integer("num_steps", self.num_steps, minimum=1)
+        validate.number("step_size", self.step_size, above=0.0)
+
+    def make(self) -> AttackFn:
+        """The attack function."""
+        if self.name == "fgsm":
+            return attacks.fgsm(eps=self.eps, random_start=True)
+        return attacks.pgd(eps=self.eps, num_steps=self.num_steps, step_size=self.step_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer:
+    """How knowledge is transferred: a new head (or all layers) trained on the labelled part.
+
+    Attributes:
+      method: "last_layer" with f_S frozen, "all" layers, or "closed_form" least squares.
+      training: of the head.
+      augment: random crops (and flips) of the labelled images in every epoch.
+      labelled_per_class: target images a class that carry labels; 0 for all of the train part.
+      repeats: independent draws of the labelled part; the table gives mean and standard error.
+      batch_norm_drift: the authors' slip: batch-norm statistics of f_S drift during transfer.
+    """
+
+    method: str
+    training: TrainConfig
+    labelled_per_class: int = 0
+    repeats: int = 1
+    batch_norm_drift: bool = False
+    augment: bool = False
+
+    def __post_init__(self):
+        validate.choice("transfer method", self.method, TRANSFER_METHODS)
+        validate.integer("labelled_per_class", self.labelled_per_class, minimum=0)
+        validate.integer("transfer_repeats", self.repeats, minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment: five sources, one target, one attack, one direction.
+
+    Attributes:
+      experiment: "adv2know" or "know2adv".
+      preset: the preset's name.
+      direction: whose attack is transferred to whom.
+      sources: the rows, in order.
+      target: the target task.
+      target_model, target_width, target_training: the target's own model, trained on all of the
+        target's train part.
+      attack, transfer: see there.
+      source_share: share of the images of a data set that source and target have in common that
+        goes to the sources; the rest is the target's. Without common classes each has all.
+      num_examples: correctly classified target test images to measure on, at most; 0 for all.
+      seed: of everything random.
+      data_dir: where the data sets lie, or None for the usual places.
+      attack_batch_size: images in one program; speed and memory only.
+      checkpoint_on_test: the authors' slip: the best epoch picked on the test part.
+      augment: random crops (and flips, where the data set's classes survive them) in training.
+    """
+
+    experiment: str
+    preset: str
+    direction: str
+    sources: tuple[Source, ...]
+    target: Task
+    target_model: str
+    target_width: float
+    target_training: TrainConfig
+    attack: Attack
+    transfer: Transfer
+    source_share: float = 0.5
+    num_examples: int = 0
+    seed: int = 0
+    data_dir: str | None = None
+    attack_batch_size: int = 64
+    checkpoint_on_test: bool = False
+    augment: bool = True
+
+    def __post_init__(self):
+        validate.choice("direction", self.direction, DIRECTIONS)
+        validate.choice("target_model", self.target_model, models.MODELS)
+        validate.number("target_width", self.target_width, above=0.0)
+        validate.integer("num_examples", self.num_examples, minimum=0)
+        validate.integer("seed", self.seed, minimum=0, maximum=2**31 - 1)
+        validate.integer("attack_batch_size", self.attack_batch_size, minimum=1)
+        validate.number("source_share", self.source_share, above=0.0, maximum=0.95)
+        if not self.sources:
+            raise ValueError("sources=() is empty; at least one source model is needed.")
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError(f"sources={names} names a source twice.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def scaled(config: ExperimentConfig, **overrides: Any) -> ExperimentConfig:
+    """The configuration with a launcher's overrides; None leaves a setting as it is.
+
+    Args:
+      config: a preset.
+      **overrides: epochs and width (of every source and the target), transfer_epochs,
+        transfer_method, transfer_repeats, labelled_per_class, batch_norm_drift, eps, and any field
+        of ExperimentConfig by name.
+
+    Raises:
+      ValueError, TypeError: an unknown override, or a value that is not accepted.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    sources, target_training = config.sources, config.target_training
+    target_width, attack, transfer = config.target_width, config.attack, config.transfer
+    if (epochs := given.pop("epochs", None)) is not None:
+        target_training = dataclasses.replace(target_training, epochs=epochs)
+        sources = tuple(
+            dataclasses.replace(s, training=dataclasses.replace(s.training, epochs=epochs))
+            for s in sources
+        )
+    if (width := given.pop("width", None)) is not None:
+        target_width = width
+        sources = tuple(dataclasses.replace(s, width=width) for s in sources)
+    if (eps := given.pop("eps", None)) is not None:
+        validate.number("eps", eps, above=0.0)
+        attack = dataclasses.replace(attack, eps=eps, step_size=attack.step_size * eps / attack.eps)
+    if (epochs := given.pop("transfer_epochs", None)) is not None:
+        training = dataclasses.replace(transfer.training, epochs=epochs)
+        transfer = dataclasses.replace(transfer, training=training)
+    renamed = {
+        "transfer_method": "method",
+        "transfer_repeats": "repeats",
+        "labelled_per_class": "labelled_per_class",
+        "batch_norm_drift": "batch_norm_drift",
+    }
+    changes = {field: given.pop(name) for name, field in renamed.items() if name in given}
+    transfer = dataclasses.replace(transfer, **changes)
+    fields = {field.name for field in dataclasses.fields(ExperimentConfig)}
+    for name in given:
+        validate.choice("override", name, sorted(fields))
+    return dataclasses.replace(
+        config,
+        **{
+            "sources": sources,
+            "target_training": target_training,
+            "target_width": target_width,
+            "attack": attack,
+            "transfer": transfer,
+            **given,
+        },
+    )

@@ -1,0 +1,154 @@
+"""Two checkpoints, one sample, both directions: what `launch.measure` prints."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from advknow import attacks, checkpoints, data, metrics, validate
+from advknow.experiments import tasks
+from advknow.experiments.versions import versions
+from advknow.training import evaluate
+from advknow.typing import AttackFn, Progress
+
+ATTACKS = ("fgsm", "pgd", "singular")
+COLUMNS = (
+    "alpha1",
+    "alpha2",
+    "alpha2_squared",
+    "alpha1_alpha2",
+    "alpha1_alpha2_squared",
+    "n",
+    "n_degenerate",
+    "n_alpha1_above_one",
+)
+
+
+def attack_named(name: str, *, eps: float, num_steps: int, index: int) -> AttackFn:
+    """The attack of that name with the poster's form: a random start, pgd steps of eps/10.
+
+    Raises:
+      ValueError, TypeError: an unknown name or a setting that is not accepted.
+    """
+    validate.choice("attack", name, ATTACKS)
+    if name == "fgsm":
+        return attacks.fgsm(eps=eps, random_start=True)
+    if name == "pgd":
+        validate.number("eps", eps, minimum=0.0)
+        step_size = eps / 10 if eps > 0 else None
+        return attacks.pgd(eps=eps, step_size=step_size, num_steps=num_steps)
+    return attacks.singular(index=index)
+
+
+def measure_checkpoints(
+    source: str | pathlib.Path,
+    target: str | pathlib.Path,
+    *,
+    attack: AttackFn,
+    dataset: str | None = None,
+    classes: tuple[str, ...] | None = None,
+    data_dir: str | None = None,
+    linearize: bool = False,
+    num_examples: int = 0,
+    correct_only: bool = True,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The alphas of two checkpoints on test images, both directions, ready for JSON.
+
+    Args:
+      source, target: checkpoint folders.
+      attack: from `advknow.attacks`; each model is attacked once.
+      dataset, classes: what to measure on; by default what the target was trained on.
+      data_dir: where the data set lies.
+      linearize: the small-eps limit (`metrics.transferability`).
+      num_examples: at most so many test images; 0 for all.
+      correct_only: only images that the target classifies correctly; needs the target's classes.
+      batch_size: images in one program.
+      seed: of the attacks' random starts and of the choice of images.
+      progress: told how far each attack is.
+
+    Raises:
+      FileNotFoundError, ValueError: a checkpoint or data set that is missing or damaged, models of
+        different input shapes, no correctly classified image.
+    """
+    validate.integer("num_examples", num_examples, minimum=0)
+    source_model, source_variables, _ = checkpoints.restore_model(source)
+    target_model, target_variables, metadata = checkpoints.restore_model(target)
+    if source_model.input_shape != target_model.input_shape:
+        raise ValueError(
+            f"source takes inputs of shape {source_model.input_shape}, target of shape "
+            f"{target_model.input_shape}; models of the same input shape are needed."
+        )
+    dataset = metadata.get("dataset") if dataset is None else dataset
+    if dataset is None:
+        raise ValueError(f"dataset=None: the checkpoint {target} does not name one; name it.")
+    own_classes = tuple(metadata.get("class_names", ()))
+    if classes is None:
+        known = data.info(dataset).class_names
+        classes = own_classes if set(own_classes) <= set(known) and own_classes else known
+    splits = data.load(dataset, data_dir=data_dir)
+    test = data.match_channels(
+        data.select_classes(splits.test, classes), target_model.input_shape[-1]
+    )
+    indices = np.arange(len(test))
+    if correct_only:
+        if tuple(classes) != own_classes:
+            raise ValueError(
+                f"correct_only=True needs the target's classes {own_classes}, not {classes}; use "
+                "--nocorrect_only to count all images."
+            )
+        indices = np.flatnonzero(evaluate(target_model, target_variables, test).correct)
+        if len(indices) == 0:
+            raise ValueError(
+                f"the target model classifies 0 of {len(test)} test images correctly, and only "
+                "those count; use --nocorrect_only to count all images."
+            )
+    if 0 < num_examples < len(indices):
+        generator = np.random.default_rng(tasks.stage_seed(seed, "measured"))
+        indices = np.sort(generator.choice(indices, num_examples, replace=False))
+    x = test.pixels(indices)
+    key = tasks.stage_key(seed, "attack")
+    bound = {
+        "source": source_model.bind(source_variables),
+        "target": target_model.bind(target_variables),
+    }
+    deltas = {}
+    for name, f in bound.items():
+        deltas[name] = metrics.perturb(
+            f, x, attack=attack, key=key, batch_size=batch_size, progress=progress
+        )
+    found: dict[str, Any] = {}
+    for first, second in (("source", "target"), ("target", "source")):
+        found[f"{first}_to_{second}"] = metrics.from_deltas(
+            bound[first],
+            bound[second],
+            x,
+            deltas[first],
+            deltas[second],
+            linearize=linearize,
+            batch_size=batch_size,
+        ).summary()
+    return {
+        "source": str(source),
+        "target": str(target),
+        "dataset": dataset,
+        "classes": list(classes),
+        "seed": seed,
+        **found,
+        "versions": versions(),
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """The table of `measure_checkpoints`, both directions; squares and norms by their names."""
+    lines = ["direction         " + "".join(name.rjust(len(name) + 2) for name in COLUMNS)]
+    for direction in ("source_to_target", "target_to_source"):
+        cells = []
+        for name in COLUMNS:
+            value = found[direction][name]
+            shown = str(value) if isinstance(value, int) else f"{value:.4f}"
+            cells.append(shown.rjust(len(name) + 2))
+        lines.append(direction.ljust(18) + "".join(cells))
+    return "\n".join(lines)

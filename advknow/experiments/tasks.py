@@ -1,0 +1,117 @@
+"""The data of an experiment: what the sources see, what the target sees, and never both.
+
+    source: train, validation, test of the source's classes
+    target: train (of which a few carry labels for the transfer), validation, test
+
+Where a source and the target have classes of one data set in common, the images of that data set
+are first divided between them (`source_share`), part by part and class by class, so that no image
+serves both, also in testing.
+"""
+
+import functools
+import zlib
+from typing import NamedTuple
+
+import jax
+
+from advknow import data
+from advknow.data import Dataset
+from advknow.experiments.config import ExperimentConfig, Task
+from advknow.typing import Array
+
+PARTS = ("train", "validation", "test")
+
+
+class Parts(NamedTuple):
+    """Disjoint train, validation and test images of one task, labels 0 .. k - 1."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+
+def stage_key(seed: int, stage: str) -> Array:
+    """The random key of a named stage: no stage's draws depend on which others ran."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.encode()) & 0x7FFFFFFF)
+
+
+def stage_seed(seed: int, stage: str) -> int:
+    """The same as an integer, for NumPy."""
+    return zlib.crc32(f"{seed}/{stage}".encode()) & 0x7FFFFFFF
+
+
+def _common(config: ExperimentConfig) -> bool:
+    """Whether any source has a class of the target's data set in common with the target."""
+    target = set(config.target.class_names)
+    return any(
+        source.task.dataset == config.target.dataset and target & set(source.task.class_names)
+        for source in config.sources
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _load(name: str, data_dir: str | None) -> data.DatasetSplits:
+    return data.load(name, data_dir=data_dir)
+
+
+def _of_task(
+    task: Task, config: ExperimentConfig, *, role: str, channels: int, divided: bool
+) -> Parts:
+    splits = _load(task.dataset, config.data_dir)
+    found = []
+    for part in PARTS:
+        dataset = getattr(splits, part)
+        if divided and task.dataset == config.target.dataset:
+            # The same division for all roles: it depends on the seed and the part only.
+            for_sources, for_target = data.partition(
+                dataset,
+                (config.source_share, 1.0 - config.source_share),
+                seed=stage_seed(config.seed, f"division/{part}"),
+            )
+            dataset = for_sources if role == "source" else for_target
+        selected = data.select_classes(dataset, task.class_names)
+        found.append(data.match_channels(selected, channels))
+    return Parts(*found)
+
+
+def load(config: ExperimentConfig) -> tuple[Parts, dict[str, Parts]]:
+    """The target's parts, and each source's by its name.
+
+    Raises:
+      FileNotFoundError: a data set is not there; says how to get it.
+      ValueError: source and target share an image.
+    """
+    names = {config.target.dataset, *(source.task.dataset for source in config.sources)}
+    channels = max(data.info(name).channels for name in names)
+    divided = _common(config)
+    target = _of_task(config.target, config, role="target", channels=channels, divided=divided)
+    sources = {
+        source.name: _of_task(
+            source.task, config, role="source", channels=channels, divided=divided
+        )
+        for source in config.sources
+    }
+    for name, parts in sources.items():
+        check_no_common_image(parts, target, source=name)
+    return target, sources
+
+
+def check_no_common_image(source_parts: Parts, target_parts: Parts, *, source: str) -> None:
+    """Raises ValueError where any part of the source and any of the target share an image."""
+    for of_source in PARTS:
+        for of_target in PARTS:
+            data.check_disjoint(
+                getattr(source_parts, of_source),
+                getattr(target_parts, of_target),
+                names=(f"source {source} ({of_source})", f"target ({of_target})"),
+            )
+
+
+def labelled(config: ExperimentConfig, target: Parts, repeat: int) -> Dataset:
+    """The labelled target images of one draw: `labelled_per_class` a class of the train part."""
+    count = config.transfer.labelled_per_class
+    if count == 0:
+        return target.train
+    return data.take_per_class(
+        target.train, count, seed=stage_seed(config.seed, f"labelled/{repeat}")
+    )

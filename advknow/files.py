@@ -1,0 +1,81 @@
+"""Files that are whole or not there: written beside their place, then renamed."""
+
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+
+def write_atomically(path: str | pathlib.Path, content: str | bytes) -> None:
+    """Writes a file so that a reader, or a crash, sees the old one or the new one, never half.
+
+    Raises:
+      OSError: the disk is full or the folder cannot be written; the old file is untouched.
+    """
+    path = pathlib.Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def make_workdir(path: str | pathlib.Path) -> pathlib.Path:
+    """The folder, made if it is not there.
+
+    Raises:
+      ValueError: the path is empty, a file, or cannot be made.
+    """
+    if not str(path):
+        raise ValueError("workdir='' is empty; a folder, such as runs/digits, is needed.")
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(
+            f"workdir={str(path)!r} is a file or lies in one; a folder is needed."
+        ) from (error)
+    except OSError as error:
+        raise ValueError(f"workdir={str(path)!r} cannot be made: {error.strerror}.") from error
+    return folder
+
+
+def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+    """Writes config.json, or checks that the one in the folder says the same.
+
+    Raises:
+      ValueError: the folder holds a run with other settings; the message shows the difference.
+    """
+    path = workdir / "config.json"
+    wanted = json.loads(json.dumps(config, allow_nan=False))
+    if not path.exists():
+        write_atomically(path, json.dumps(wanted, indent=2) + "\n")
+        return
+    try:
+        found = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); choose another workdir.") from error
+    different = _differences(found, wanted)
+    if different:
+        shown = "; ".join(different[:6]) + (" ..." if len(different) > 6 else "")
+        raise ValueError(
+            f"workdir={str(workdir)!r} holds a run with other settings: {shown} (there -> now). "
+            "Choose another workdir, or the same settings to continue."
+        )
+
+
+def _differences(a: Any, b: Any, at: str = "") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        names = sorted(set(a) | set(b))
+        return [d for n in names for d in _differences(a.get(n), b.get(n), f"{at}.{n}".strip("."))]
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        pairs = enumerate(zip(a, b, strict=True))
+        return [d for i, (u, v) in pairs for d in _differences(u, v, f"{at}[{i}]")]
+    return [] if a == b else [f"{at}: {a!r} -> {b!r}"]

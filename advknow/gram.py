@@ -1,0 +1,281 @@
+"""The Gram matrices of two models' Jacobians: all that A1, A2 and the distances need of them.
+
+    J_S J_S'  (m, m)      J_T J_S'  (d, m)      J_T J_T'  (d, d)      H = R R'
+
+for every example, with m + d vector-Jacobian products of the whole batch. The models run on the
+device in their own dtype; from the Jacobians on, all is float64 on the host. A distance is the
+difference of two sums that may be nearly equal (theory.md section 5), and in float64 that
+difference keeps eight digits of the distance where float32 keeps three; the linear algebra is of
+(d, m) matrices, a trifle beside the models; and no program holds a decomposition (XLA's CPU backend
+can hang on two of them).
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from advknow import batching, inner_product, losses
+from advknow.apply_fn import as_pytree, output_spec, vjp_rows
+from advknow.batching import Sample
+from advknow.inner_product import Loss
+from advknow.losses import AdversarialLoss
+from advknow.typing import ApplyFn, Array, Progress
+
+# Below this share of the largest singular value, in units of the models' rounding, is noise.
+NOISE = 16.0
+
+
+class Grams(NamedTuple):
+    """Of B examples, float64 on the host; S has m outputs, T has d, inputs n numbers.
+
+    Attributes:
+      source: (B, m, m), J_S J_S'.
+      cross: (B, d, m), J_T J_S'.
+      target: (B, d, d), J_T J_T'.
+      output_source: (B, m), f_S(x). output_target: (B, d), f_T(x).
+      root_source: (B or 1, k, m), R' with R R' = H_S(x); 1 where H is constant.
+      root_target: (B or 1, k, d), of H_T(x).
+      num_inputs: n.
+      eps: rounding of the models' dtype.
+    """
+
+    source: np.ndarray
+    cross: np.ndarray
+    target: np.ndarray
+    output_source: np.ndarray
+    output_target: np.ndarray
+    root_source: np.ndarray
+    root_target: np.ndarray
+    num_inputs: int
+    eps: float
+
+    def swapped(self) -> "Grams":
+        """The same with source and target exchanged."""
+        return Grams(
+            self.target,
+            self.cross.swapaxes(1, 2),
+            self.source,
+            self.output_target,
+            self.output_source,
+            self.root_target,
+            self.root_source,
+            self.num_inputs,
+            self.eps,
+        )
+
+    def target_square(self) -> np.ndarray:
+        """|J_T|_{H_T}^2 = tr(J_T' H_T J_T), per example (B,)."""
+        rooted = self.root_target @ self.target
+        return np.sum(rooted * self.root_target, axis=(1, 2))
+
+
+class Deviations(NamedTuple):
+    """What all r attacks of the source do to both models, per example (theory.md section 3).
+
+    Attributes:
+      source: (B, r, m), Delta_{S->S}^(i) = J_S delta_S^(i), the strongest attack first; zeros
+        where J_S(x) has no i-th direction.
+      target: (B, r, d), Delta_{S->T}^(i) = J_T delta_S^(i).
+      present: (B, r) bool, whether the i-th attack exists.
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    present: np.ndarray
+
+
+def rounding_cutoff(size: int, eps: float) -> float:
+    """The share of a Gram matrix's largest eigenvalue below which an eigenvalue is rounding.
+
+    That of the models (their singular values have relative errors of a few eps, eigenvalues are
+    their squares) or of the float64 decomposition, whichever is larger.
+    """
+    return max((NOISE * eps) ** 2, 8.0 * size * np.finfo(np.float64).eps)
+
+
+def source_attacks(grams: Grams, *, count: int | None = None) -> Deviations:
+    """Every attack of the source: the right singular vectors of H_S^{1/2} J_S, through J_S J_S'.
+
+    With J_S J_S' = W L W', the columns of J_S' W L^{-1/2} are an orthonormal basis of what the
+    inputs can do to f_S; in it the attacks are the eigenvectors of a matrix of rank r. Where H_S is
+    singular, attacks that the loss does not see (their Delta is not 0) come last: with them the r
+    attacks span all of J_S, which Theorem 1 needs.
+
+    Args:
+      grams: of B examples.
+      count: only the strongest so many; all r = min(n, m) by default.
+    """
+    m = grams.source.shape[-1]
+    rank = min(grams.num_inputs, m)
+    values, vectors = np.linalg.eigh(grams.source)
+    kept = (values > rounding_cutoff(m, grams.eps) * values[:, -1:]) & (values > 0)
+    scale = np.sqrt(np.where(kept, values, 1.0))
+    root = vectors * np.where(kept, scale, 0.0)[:, None]
+    inverse = vectors * np.where(kept, 1.0 / scale, 0.0)[:, None]
+    rooted = grams.root_source @ root
+    seen = rooted.swapaxes(1, 2) @ rooted
+    # Directions that do not exist get a negative value, so that they sort behind those of value 0.
+    absent = np.trace(seen, axis1=1, axis2=2)[:, None]
+    absent = np.where(absent > 0, absent, 1.0)
+    seen = seen - np.where(kept, 0.0, absent)[:, :, None] * np.eye(m)
+    strength, coefficients = np.linalg.eigh(seen)
+    keep = slice(None, None if count is None else count)
+    strength = strength[:, ::-1][:, :rank][:, keep]
+    coefficients = coefficients[:, :, ::-1][:, :, :rank][:, :, keep]
+    present = strength > -0.5 * absent
+    coefficients = np.where(present[:, None], coefficients, 0.0)
+    return Deviations(
+        source=(root @ coefficients).swapaxes(1, 2),
+        target=(grams.cross @ (inverse @ coefficients)).swapaxes(1, 2),
+        present=present,
+    )
+
+
+def norms(root: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """|Delta|_H of deviations (B, r, d) with R' (B or 1, k, d): (B, r)."""
+    return np.sqrt(np.sum((deviations @ root.swapaxes(1, 2)) ** 2, axis=-1))
+
+
+def strongest(gram: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """|Delta_{f->f}^(1)|_H, the largest singular value of H^{1/2} J, from J J' (B, d, d): (B,)."""
+    values = np.linalg.eigvalsh(root @ gram @ root.swapaxes(1, 2))
+    return np.sqrt(np.maximum(values[:, -1], 0.0))
+
+
+def loss_for(loss: AdversarialLoss, given: Loss | None, num_outputs: int) -> AdversarialLoss:
+    """The loss that the source is attacked with.
+
+    Args:
+      loss: the target's.
+      given: the caller's choice, or None: `loss` where it takes this many outputs, else "l2" (a
+        given H of d outputs says nothing of m others).
+      num_outputs: m.
+    """
+    if given is not None:
+        return losses.get(given, argument="source_loss")
+    spec = jax.ShapeDtypeStruct((1, num_outputs), jnp.float32)
+    try:
+        out = jax.eval_shape(functools.partial(inner_product.hvp, loss), spec, spec)
+    except Exception:  # whatever a user's function raises
+        return losses.l2
+    return loss if out.shape == spec.shape else losses.l2
+
+
+def _root_or_hessian(loss: AdversarialLoss, y: Array) -> Array:
+    if loss.constant_hessian:
+        y = y[:1]
+    if loss.root is None:
+        return inner_product.hessian(loss, y)
+    identity = jnp.broadcast_to(jnp.eye(y.shape[-1], dtype=y.dtype), (*y.shape, y.shape[-1]))
+    return inner_product.root_of_columns(loss, y, identity)
+
+
+def host_root(loss: AdversarialLoss, found: Array) -> np.ndarray:
+    """R' (B or 1, k, d) in float64, from what `roots` found on the device."""
+    found = np.asarray(found, np.float64)
+    if loss.root is not None:
+        return found
+    values, vectors = np.linalg.eigh((found + found.swapaxes(1, 2)) / 2)
+    return np.sqrt(np.maximum(values, 0.0))[:, :, None] * vectors.swapaxes(1, 2)
+
+
+roots = jax.jit(_root_or_hessian, static_argnames=("loss",))
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "source_loss"))
+def _jacobians(f_source, f_target, x, *, loss, source_loss):
+    y_source, j_source = vjp_rows(f_source, x)
+    y_target, j_target = vjp_rows(f_target, x)
+    return (
+        (y_source, j_source, _root_or_hessian(source_loss, y_source)),
+        (y_target, j_target, _root_or_hessian(loss, y_target)),
+    )
+
+
+def check_finite(f_source: np.ndarray, f_target: np.ndarray) -> None:
+    """Raises ValueError where a model returned NaN or infinity."""
+    for name, values in (("f_source", f_source), ("f_target", f_target)):
+        bad = int((~np.isfinite(values).reshape(len(values), -1).all(axis=1)).sum())
+        if bad:
+            raise ValueError(
+                f"{name} or its gradient is NaN or infinite for {bad} of {len(values)} examples of "
+                "a batch; finite numbers are needed."
+            )
+
+
+def of_batch(
+    f_source: ApplyFn,
+    f_target: ApplyFn,
+    x: Array,
+    count: int,
+    *,
+    loss: AdversarialLoss,
+    source_loss: AdversarialLoss,
+) -> Grams:
+    """The Gram matrices of the first `count` examples of a batch; the rest is padding.
+
+    Raises:
+      ValueError: NaN or infinity.
+    """
+    found = jax.device_get(_jacobians(f_source, f_target, x, loss=loss, source_loss=source_loss))
+    eps = max(float(jnp.finfo(part[1].dtype).eps) for part in found)
+    (y_source, j_source, h_source), (y_target, j_target, h_target) = jax.tree.map(
+        lambda a: np.asarray(a[:count], np.float64), found
+    )
+    check_finite(j_source, j_target)
+    across = j_source.swapaxes(1, 2)
+    return Grams(
+        source=j_source @ across,
+        cross=j_target @ across,
+        target=j_target @ j_target.swapaxes(1, 2),
+        output_source=y_source,
+        output_target=y_target,
+        root_source=host_root(source_loss, h_source),
+        root_target=host_root(loss, h_target),
+        num_inputs=j_source.shape[-1],
+        eps=eps,
+    )
+
+
+def of_sample(
+    f_source: ApplyFn,
+    f_target: ApplyFn,
+    x: Sample,
+    *,
+    loss: Loss,
+    source_loss: Loss | None = None,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+    stage: str = "gradients",
+) -> Iterator[Grams]:
+    """The Gram matrices of a sample, a batch at a time.
+
+    Args:
+      f_source: (B, ...) -> (B, m), each row on its own. f_target: (B, ...) -> (B, d).
+      x: (N, ...) floats or an iterable of batches.
+      loss: whose H_T is meant. source_loss: that of the source; see `loss_for`.
+      batch_size: examples in one program.
+      progress: called with (stage, examples done, N or None) after each batch.
+      stage: its name for what is done.
+
+    Raises:
+      ValueError, TypeError: x, the models or the losses do not fit each other; NaN or infinity.
+    """
+    target_loss = losses.get(loss)
+    f_source, f_target = as_pytree(f_source), as_pytree(f_target)
+    done, used_source_loss = 0, None
+    for batch, count, _ in batching.batches(x, batch_size):
+        if used_source_loss is None:
+            m = output_spec(f_source, batch, name="f_source").shape[-1]
+            output_spec(f_target, batch, name="f_target")
+            used_source_loss = loss_for(target_loss, source_loss, m)
+        yield of_batch(
+            f_source, f_target, batch, count, loss=target_loss, source_loss=used_source_loss
+        )
+        done += count
+        if progress is not None:
+            progress(stage, done, batching.total(x))

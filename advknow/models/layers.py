@@ -1,0 +1,58 @@
+"""The layers that the architectures share."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from advknow.typing import Array
+
+# He et al. 2015 for what a ReLU follows.
+he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
+
+
+def scaled(size: int, width: float) -> int:
+    """A layer's size under the width multiplier: rounded, at least 1."""
+    return max(1, round(size * width))
+
+
+def flatten(x: Array) -> Array:
+    """(B, ...) -> (B, n)."""
+    return x.reshape(x.shape[0], -1)
+
+
+def conv(
+    features: int, kernel: int, *, stride: int = 1, padding: int = 0, **options: Any
+) -> nn.Conv:
+    """A square convolution with explicit padding, as in PyTorch."""
+    return nn.Conv(
+        features,
+        (kernel, kernel),
+        strides=(stride, stride),
+        padding=((padding, padding), (padding, padding)),
+        kernel_init=he_normal,
+        **options,
+    )
+
+
+def pointwise(features: int) -> nn.Dense:
+    """A 1 x 1 convolution without bias, as the matrix product that it is.
+
+    XLA's CPU backend takes four times as long for the weight gradient of the convolution.
+    """
+    return nn.Dense(features, use_bias=False, kernel_init=he_normal)
+
+
+def dense(features: int) -> nn.Dense:
+    """A hidden linear layer."""
+    return nn.Dense(features, kernel_init=he_normal)
+
+
+def max_pool(x: Array) -> Array:
+    """2 x 2, stride 2, what does not fill a window is dropped."""
+    return nn.max_pool(x, (2, 2), strides=(2, 2))
+
+
+def global_mean(x: Array) -> Array:
+    """(B, H, W, C) -> (B, C)."""
+    return jnp.mean(x, axis=(1, 2))

@@ -1,0 +1,21 @@
+"""LeNet-5 for 32 x 32 images (LeCun et al. 1998) with ReLU and max pooling."""
+
+import flax.linen as nn
+
+from advknow.models.layers import conv, dense, flatten, max_pool, scaled
+from advknow.typing import Array
+
+
+class LeNet(nn.Module):
+    """conv 6 @ 5x5, pool, conv 16 @ 5x5, pool, 120, 84; sizes times `width`."""
+
+    width: float = 1.0
+    least_size: int = 16
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        x = max_pool(nn.relu(conv(scaled(6, self.width), 5)(x)))
+        x = max_pool(nn.relu(conv(scaled(16, self.width), 5)(x)))
+        x = flatten(x)
+        x = nn.relu(dense(scaled(120, self.width))(x))
+        return nn.relu(dense(scaled(84, self.width))(x))

@@ -1,0 +1,125 @@
+"""A model as the theory needs it: g∘backbone, evaluation mode, normalisation inside."""
+
+import dataclasses
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from advknow.typing import Array, PyTree
+
+Variables = dict[str, PyTree]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """An architecture of a certain size; the numbers live in `variables`, every method is pure.
+
+    `variables` is {"params": {"backbone": ..., "head": {"kernel": (F, k), "bias": (k,)}}} and,
+    where there is batch norm, "batch_stats". Inputs are float pixels in [0, 1], (B, H, W, C); they
+    are brought to [-1, 1] here, so that attacks work on pixels (theory.md section 6).
+
+    Evaluation mode has no flag that could be wrong: `apply` and `features` use the running
+    statistics, and only the methods that end in `_train`, for `advknow.training`, use the batch's.
+
+    Attributes:
+      name: of the architecture, as in `models.MODELS`.
+      num_classes: k.
+      input_shape: (H, W, C).
+      width: multiplier of the hidden sizes; 1 is the poster's size.
+      backbone: the flax module that gives the features.
+    """
+
+    name: str
+    num_classes: int
+    input_shape: tuple[int, int, int]
+    width: float
+    backbone: nn.Module = dataclasses.field(compare=False, repr=False)
+
+    def init(self, key: Array) -> Variables:
+        """New variables: He's initialisation in the backbone, LeCun's in the head."""
+        key_backbone, key_head = jax.random.split(key)
+        x = jnp.zeros((1, *self.input_shape))
+        found = self.backbone.init(key_backbone, x, train=False)
+        kernel = nn.initializers.lecun_normal()(key_head, (self.feature_dim, self.num_classes))
+        head = {"kernel": kernel, "bias": jnp.zeros(self.num_classes)}
+        variables: Variables = {"params": {"backbone": found["params"], "head": head}}
+        if "batch_stats" in found:
+            variables["batch_stats"] = found["batch_stats"]
+        return variables
+
+    def features(self, variables: Variables, x: Array) -> Array:
+        """Input of the last layer, evaluation mode: (B, H, W, C) -> (B, F)."""
+        return self.backbone.apply(self._flax(variables), self._normalise(x), train=False)
+
+    def head(self, variables: Variables, features: Array) -> Array:
+        """The last layer, g: (B, F) -> (B, k)."""
+        head = variables["params"]["head"]
+        return features @ head["kernel"] + head["bias"][None]
+
+    def apply(self, variables: Variables, x: Array) -> Array:
+        """Logits, evaluation mode: (B, H, W, C) -> (B, k); head(features(x))."""
+        return self.head(variables, self.features(variables, x))
+
+    def features_train(self, variables: Variables, x: Array) -> tuple[Array, PyTree]:
+        """Features with the batch's own statistics, and the new running ones ({} without)."""
+        features, changed = self.backbone.apply(
+            self._flax(variables), self._normalise(x), train=True, mutable=["batch_stats"]
+        )
+        return features, changed.get("batch_stats", {})
+
+    def apply_train(self, variables: Variables, x: Array) -> tuple[Array, PyTree]:
+        """Logits with the batch's own statistics, and the new running ones ({} without)."""
+        features, batch_stats = self.features_train(variables, x)
+        return self.head(variables, features), batch_stats
+
+    def bind(self, variables: Variables) -> Partial:
+        """The function x -> logits, a pytree whose leaves are the variables.
+
+        `jax.jit` takes it as an argument, and two sets of variables share one compiled program.
+        """
+        return Partial(self.apply, variables)
+
+    def with_head(self, variables: Variables, kernel: Array, bias: Array) -> Variables:
+        """The variables with another last layer, (F, k) and (k,)."""
+        params = {**variables["params"], "head": {"kernel": kernel, "bias": bias}}
+        return {**variables, "params": params}
+
+    def replace_classes(self, num_classes: int) -> "Model":
+        """The same backbone with another number of outputs."""
+        from advknow.models import create
+
+        return create(
+            self.name, num_classes=num_classes, input_shape=self.input_shape, width=self.width
+        )
+
+    @functools.cached_property
+    def feature_dim(self) -> int:
+        """F, the number of features."""
+        spec = jax.eval_shape(
+            lambda x: self.backbone.init_with_output(jax.random.key(0), x, train=False)[0],
+            jax.ShapeDtypeStruct((1, *self.input_shape), jnp.float32),
+        )
+        return spec.shape[-1]
+
+    def num_params(self) -> int:
+        """The number of trained parameters."""
+        params = jax.eval_shape(self.init, jax.random.key(0))["params"]
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+    def _flax(self, variables: Variables) -> Variables:
+        found: Variables = {"params": variables["params"]["backbone"]}
+        if "batch_stats" in variables:
+            found["batch_stats"] = variables["batch_stats"]
+        return found
+
+    def _normalise(self, x: Array) -> Array:
+        if tuple(x.shape[1:]) != self.input_shape:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}; the model {self.name} takes (batch, "
+                f"{', '.join(map(str, self.input_shape))})."
+            )
+        return (x - 0.5) / 0.5

@@ -1,0 +1,72 @@
+"""ResNet18 and ResNet50 in their CIFAR form: a 3x3 stem of stride 1 (He et al. 2016)."""
+
+import flax.linen as nn
+
+from advknow.models.batch_norm import BatchNorm
+from advknow.models.layers import conv, global_mean, pointwise, scaled
+from advknow.typing import Array
+
+
+def _last_batch_norm() -> BatchNorm:
+    # Scale 0: a new block is the identity, so that 50 layers keep their scale (Goyal et al. 2017).
+    return BatchNorm(scale_init=nn.initializers.zeros)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside the identity, or beside a 1x1 projection where shapes change."""
+
+    features: int
+    stride: int
+
+    expansion = 1
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        y = conv(self.features, 3, stride=self.stride, padding=1, use_bias=False)(x)
+        y = nn.relu(BatchNorm()(y, train))
+        y = conv(self.features, 3, padding=1, use_bias=False)(y)
+        return _joined(self, x, _last_batch_norm()(y, train), train)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions to four times the features, beside identity or projection."""
+
+    features: int
+    stride: int
+
+    expansion = 4
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        y = pointwise(self.features)(x)
+        y = nn.relu(BatchNorm()(y, train))
+        y = conv(self.features, 3, stride=self.stride, padding=1, use_bias=False)(y)
+        y = nn.relu(BatchNorm()(y, train))
+        y = pointwise(self.features * self.expansion)(y)
+        return _joined(self, x, _last_batch_norm()(y, train), train)
+
+
+def _joined(block: BasicBlock | Bottleneck, x: Array, y: Array, train: bool) -> Array:
+    if x.shape != y.shape:
+        x = pointwise(y.shape[-1])(x[:, :: block.stride, :: block.stride])
+        x = BatchNorm()(x, train)
+    return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """Four stages of 64, 128, 256 and 512 features times `width`, then the mean over the image."""
+
+    block: type[BasicBlock] | type[Bottleneck]
+    stages: tuple[int, ...]
+    width: float = 1.0
+    least_size: int = 1
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        x = conv(scaled(64, self.width), 3, padding=1, use_bias=False)(x)
+        x = nn.relu(BatchNorm()(x, train))
+        for stage, count in enumerate(self.stages):
+            for i in range(count):
+                stride = 2 if stage > 0 and i == 0 else 1
+                x = self.block(scaled(64 * 2**stage, self.width), stride)(x, train)
+        return global_mean(x)

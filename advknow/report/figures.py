@@ -1,0 +1,67 @@
+"""The experiments' picture: knowledge transfer against alpha1, alpha2², (alpha1*alpha2)²."""
+
+import pathlib
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from advknow.experiments.results import METRICS, Results
+from advknow.report.tables import ARROWS
+
+LABELS = {
+    "alpha1": r"$\alpha_1$",
+    "alpha2_squared": r"$\alpha_2^2$",
+    "alpha1_alpha2_squared": r"$(\alpha_1 * \alpha_2)^2$",
+}
+TITLES = {
+    "adv2know": "Does attacking tell what a model can teach?",
+    "know2adv": "Does what a model can teach tell how attacks transfer?",
+}
+COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#777777")
+
+
+def experiment_figure(results: Results) -> Figure:
+    """One panel a metric; a point a source, with the standard errors of results.json."""
+    figure = Figure(figsize=(11.0, 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    correlations = results.correlations()
+    for axes, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
+        for row, colour in zip(results.rows, COLOURS * len(results.rows), strict=False):
+            axes.errorbar(
+                row["knowledge_transfer"],
+                row[metric],
+                xerr=row["knowledge_transfer_se"],
+                yerr=row[f"{metric}_se"],
+                fmt="o",
+                color=colour,
+                capsize=3,
+                label=row["source"],
+            )
+        found = correlations[metric]
+        if found is not None:
+            axes.set_title(
+                f"Pearson {found['pearson']:+.2f}, n = {found['n']}, p = {found['pearson_p']:.2f}",
+                fontsize=9,
+            )
+        axes.set_xlabel("knowledge transfer (test accuracy, %)")
+        axes.set_ylabel(f"{LABELS[metric]}   ({ARROWS[results.direction].replace('->', '→')})")
+        axes.grid(alpha=0.25)
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    figure.axes[-1].legend(
+        title="source" if results.experiment == "adv2know" else "common classes",
+        fontsize=8,
+        loc="best",
+    )
+    attack = results.settings["attack"]
+    figure.suptitle(
+        f"{TITLES.get(results.experiment, results.experiment)}  {results.preset}, "
+        f"{attack['name'].upper()} eps = {attack['eps']:g}, seed {results.seed}; bars: ± one "
+        "standard error",
+        fontsize=10,
+    )
+    return figure
+
+
+def save(figure: Figure, path: str | pathlib.Path) -> None:
+    """Writes the figure; the ending of the path chooses the format (png, svg, pdf)."""
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,149 @@
+"""The results as the poster prints them, with n, standard errors and the poster's own figures."""
+
+from collections.abc import Callable
+from typing import Any
+
+from advknow.experiments.results import Results
+from advknow.report import poster
+
+ARROWS = {"target_to_source": "T -> S", "source_to_target": "S -> T"}
+FIRST_COLUMN = {"adv2know": "source", "know2adv": "similarity"}
+NAMES = {
+    "alpha1": "alpha1",
+    "alpha2_squared": "alpha2 (squared)",
+    "alpha1_alpha2_squared": "alpha1*alpha2 (squared)",
+    "baseline_similarity": "baseline: share of common classes",
+    "baseline_log_num_params": "baseline: model size (log parameters)",
+}
+
+
+def _with_error(value: float, error: float | None, digits: int) -> str:
+    if error is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _header(results: Results) -> list[str]:
+    return [
+        FIRST_COLUMN.get(results.experiment, "source"),
+        "transfer %",
+        "source %",
+        "alpha1",
+        "alpha2²",
+        "(alpha1*alpha2)²",
+        "n",
+        "degenerate",
+        "alpha1>1",
+        "poster: transfer %",
+        "alpha1",
+        "alpha2²",
+        "(alpha1*alpha2)²",
+    ]
+
+
+def _cells(results: Results, row: dict[str, Any]) -> list[str]:
+    published = poster.TABLES.get(results.experiment, {}).get(row["source"])
+    cells = [
+        row["source"],
+        _with_error(row["knowledge_transfer"], row["knowledge_transfer_se"], 1),
+        f"{row['source_accuracy']:.1f}",
+        _with_error(row["alpha1"], row["alpha1_se"], 3),
+        _with_error(row["alpha2_squared"], row["alpha2_squared_se"], 3),
+        _with_error(row["alpha1_alpha2_squared"], row["alpha1_alpha2_squared_se"], 4),
+        str(row["n"]),
+        str(row["n_degenerate"]),
+        str(row["n_alpha1_above_one"]),
+    ]
+    if published is None:
+        return cells + ["-"] * 4
+    transfer, alpha1, alpha2, product = published
+    return [*cells, f"{transfer:.2f}", f"{alpha1:.2f}", f"{alpha2:.2f}", f"{product:.3f}"]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first = row[0].ljust(widths[0])
+        rest = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join([first, *rest]).rstrip())
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def _markdown(rows: list[list[str]]) -> list[str]:
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    return [line(rows[0]), line(["---"] * len(rows[0])), *(line(row) for row in rows[1:])]
+
+
+def _correlation_lines(results: Results) -> list[str]:
+    lines = []
+    for name, found in results.correlations().items():
+        if found is None:
+            lines.append(f"  {NAMES[name]}: not defined (constant, or fewer than three rows)")
+            continue
+        lines.append(
+            f"  {NAMES[name]}: Pearson {found['pearson']:+.2f} (p = {found['pearson_p']:.3f}), "
+            f"Spearman {found['spearman']:+.2f} (p = {found['spearman_p']:.3f}), n = {found['n']}"
+        )
+    return lines
+
+
+def notes(results: Results) -> list[str]:
+    """What a reader needs beside the table, a line each."""
+    attack = results.settings["attack"]
+    target = results.target
+    repeats = results.settings["transfer"]["repeats"]
+    lines = [
+        f"Direction {ARROWS[results.direction]}; {attack['name'].upper()} eps = {attack['eps']:g} "
+        f"in [0, 1] pixel units; n correctly classified target test images of "
+        f"{target['n_test']}; target accuracy {target['accuracy']:.1f} %.",
+        "Convention: SQUARES of alpha2 and alpha1*alpha2, as the poster's image tables print them; "
+        "the norms and the unbiased squares are in results.json.",
+        "± standard error: of alpha1 over examples, of the squares by jackknife over examples, of "
+        + (
+            f"transfer over {repeats} draws of the labelled images."
+            if repeats > 1
+            else "transfer none (a single run)."
+        ),
+        "alpha1>1 counts examples that prove the attack on the receiving model no maximiser.",
+    ]
+    note = poster.NOTES.get(results.experiment)
+    return [*lines, note] if note else lines
+
+
+def _render(results: Results, layout: Callable[[list[list[str]]], list[str]]) -> list[str]:
+    return layout([_header(results), *(_cells(results, row) for row in results.rows)])
+
+
+def text(results: Results) -> str:
+    """The table, its notes and the correlations, for a terminal."""
+    title = f"{results.experiment} ({results.preset}, seed {results.seed})"
+    return "\n".join(
+        [
+            title,
+            *_render(results, _aligned),
+            "",
+            *notes(results),
+            "Correlation with knowledge transfer over the rows, two-sided exact permutation p:",
+            *_correlation_lines(results),
+            "",
+        ]
+    )
+
+
+def markdown(results: Results) -> str:
+    """The same for a README."""
+    return "\n".join(
+        [
+            *_render(results, _markdown),
+            "",
+            " ".join(notes(results)),
+            "",
+            "Correlation with knowledge transfer over the rows, two-sided exact permutation p:",
+            "",
+            *(f"- {line.strip()}" for line in _correlation_lines(results)),
+            "",
+        ]
+    )

@@ -1,0 +1,107 @@
+"""The flags that adv2know and know2adv share, and what both do with them."""
+
+import pathlib
+import shlex
+import sys
+from collections.abc import Callable
+
+from absl import flags
+
+from advknow.experiments.config import TRANSFER_METHODS, ExperimentConfig, scaled
+from launch import app
+from launch.progress import reporter
+
+PRESET = flags.DEFINE_string(
+    "preset",
+    "digits",
+    "digits (two minutes on two cores), fashion (real images, under 90 minutes on two cores; needs "
+    "Debian's dataset-fashion-mnist or --data_dir) or poster (CIFAR-10 -> STL-10 at full size; "
+    "needs a GPU or TPU, and the extra advknow[tfds] to prepare the data).",
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for results and checkpoints; runs/EXPERIMENT-PRESET by default."
+)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of everything random.")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where the data sets lie; each data set's usual place by default."
+)
+EPOCHS = flags.DEFINE_integer("epochs", None, "Epochs of every training; the preset's by default.")
+WIDTH = flags.DEFINE_float(
+    "width", None, "Width multiplier of every model, 1 = the poster's; the preset's by default."
+)
+EPS = flags.DEFINE_float(
+    "eps", None, "Radius of the attack in [0, 1] pixel units; the preset's by default."
+)
+NUM_EXAMPLES = flags.DEFINE_integer(
+    "num_examples", None, "Measure on at most so many target test images; 0 for all."
+)
+TRANSFER_METHOD = flags.DEFINE_enum(
+    "transfer_method",
+    None,
+    list(TRANSFER_METHODS),
+    "Train a new last_layer with f_S frozen, all layers, or a last layer in closed_form.",
+)
+TRANSFER_EPOCHS = flags.DEFINE_integer("transfer_epochs", None, "Epochs of the transfer.")
+TRANSFER_REPEATS = flags.DEFINE_integer(
+    "transfer_repeats", None, "Draws of the labelled images; the table gives mean and error."
+)
+LABELLED_PER_CLASS = flags.DEFINE_integer(
+    "labelled_per_class", None, "Labelled target images a class; 0 for the whole train part."
+)
+ATTACK_BATCH_SIZE = flags.DEFINE_integer(
+    "attack_batch_size", None, "Images in one program (the authors': 1); no result depends on it."
+)
+CHECKPOINT_ON_TEST = flags.DEFINE_bool(
+    "checkpoint_on_test", None, "As the authors' code: pick the best epoch on the test part."
+)
+BATCH_NORM_DRIFT = flags.DEFINE_bool(
+    "batch_norm_drift",
+    None,
+    "As the authors' code: let the batch-norm statistics of f_S drift during last-layer transfer.",
+)
+
+
+def configuration(preset: ExperimentConfig) -> ExperimentConfig:
+    """The preset with the overrides of the flags."""
+    return scaled(
+        preset,
+        seed=SEED.value,
+        data_dir=DATA_DIR.value,
+        epochs=EPOCHS.value,
+        width=WIDTH.value,
+        eps=EPS.value,
+        num_examples=NUM_EXAMPLES.value,
+        transfer_method=TRANSFER_METHOD.value,
+        transfer_epochs=TRANSFER_EPOCHS.value,
+        transfer_repeats=TRANSFER_REPEATS.value,
+        labelled_per_class=LABELLED_PER_CLASS.value,
+        attack_batch_size=ATTACK_BATCH_SIZE.value,
+        checkpoint_on_test=CHECKPOINT_ON_TEST.value,
+        batch_norm_drift=BATCH_NORM_DRIFT.value,
+    )
+
+
+def main(preset: Callable[[str], ExperimentConfig], usage: str) -> None:
+    """Runs the experiment of the flags, prints its table, draws its figure."""
+
+    def run() -> None:
+        from advknow.experiments.run import run as run_experiment
+        from advknow.report import figures, tables
+
+        config = configuration(preset(PRESET.value))
+        workdir = WORKDIR.value
+        if workdir is None:
+            workdir = f"runs/{config.experiment}-{config.preset}"
+        name = f"python -m launch.{config.experiment}"
+        results = run_experiment(
+            config,
+            workdir,
+            progress=reporter(quiet=app.QUIET.value),
+            command=shlex.join([*name.split(), *sys.argv[1:]]),
+        )
+        figure = pathlib.Path(workdir) / "figure.png"
+        figures.save(figures.experiment_figure(results), figure)
+        print(tables.text(results))
+        print(f"results.json, results.csv, config.json and figure.png are in {workdir}")
+
+    app.run(run, usage=usage)

@@ -1,0 +1,76 @@
+"""Measures two checkpoints: alpha1, alpha2 and alpha1*alpha2 in both directions.
+
+    python -m launch.measure --source=runs/a/target --target=runs/b/target --dataset=digits
+
+The checkpoints are folders that launch.train, launch.finetune, launch.adv2know or launch.know2adv
+wrote. Prints a table (squares and norms) and writes measure.json.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from launch import app
+from launch.progress import reporter
+
+SOURCE = flags.DEFINE_string("source", None, "Checkpoint folder of the source model.")
+TARGET = flags.DEFINE_string("target", None, "Checkpoint folder of the target model.")
+DATASET = flags.DEFINE_string("dataset", None, "Data set to measure on; the target's by default.")
+CLASSES = flags.DEFINE_list(
+    "classes", None, "Its classes, by name, with commas; the target's by default."
+)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data set lies.")
+ATTACK = flags.DEFINE_string("attack", "pgd", "fgsm, pgd or singular.")
+EPS = flags.DEFINE_float("eps", 0.1, "Radius of fgsm and pgd in [0, 1] pixel units.")
+NUM_STEPS = flags.DEFINE_integer("num_steps", 50, "Steps of pgd, each of eps/10.")
+INDEX = flags.DEFINE_integer(
+    "index", 0, "Which attack of singular, from 0, in the small-eps limit."
+)
+NUM_EXAMPLES = flags.DEFINE_integer(
+    "num_examples", 0, "Measure on at most so many test images; 0 for all."
+)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in one program.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the attacks' random starts.")
+CORRECT_ONLY = flags.DEFINE_bool(
+    "correct_only",
+    True,
+    "Count only images that the target classifies correctly (where the classes are the target's).",
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder for measure.json; not written by default.")
+
+
+def main() -> None:
+    """Reads the flags, measures, prints."""
+    from advknow import files
+    from advknow.experiments import measure
+
+    if not SOURCE.value or not TARGET.value:
+        raise ValueError(
+            f"source={SOURCE.value!r}, target={TARGET.value!r}: two checkpoint folders are needed."
+        )
+    found = measure.measure_checkpoints(
+        SOURCE.value,
+        TARGET.value,
+        dataset=DATASET.value,
+        classes=None if CLASSES.value is None else tuple(CLASSES.value),
+        data_dir=DATA_DIR.value,
+        attack=measure.attack_named(
+            ATTACK.value, eps=EPS.value, num_steps=NUM_STEPS.value, index=INDEX.value
+        ),
+        linearize=ATTACK.value == "singular",
+        num_examples=NUM_EXAMPLES.value,
+        correct_only=CORRECT_ONLY.value,
+        batch_size=BATCH_SIZE.value,
+        seed=SEED.value,
+        progress=reporter(quiet=app.QUIET.value),
+    )
+    print(measure.text(found))
+    if WORKDIR.value is not None:
+        folder = files.make_workdir(WORKDIR.value)
+        content = json.dumps(found, indent=2, allow_nan=False) + "\n"
+        files.write_atomically(pathlib.Path(folder) / "measure.json", content)
+
+
+if __name__ == "__main__":
+    app.run(main, usage=__doc__)

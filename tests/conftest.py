@@ -1,0 +1,37 @@
+"""What every test shares: JAX on the CPU unless told otherwise, set before JAX is imported."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+# The theory never promotes ranks by itself: a (B,) met by a (B, d) is a mistake there.
+STRICT_MODULES = {
+    "apply_fn_test",
+    "attacks_gradient_test",
+    "attacks_singular_test",
+    "inner_product_test",
+    "keys_test",
+    "loops_test",
+    "losses_test",
+    "metrics_estimators_test",
+    "metrics_hostile_test",
+    "metrics_test",
+    "moments_test",
+    "validate_test",
+}
+
+
+@pytest.fixture(autouse=True)
+def strict_rank_promotion(request):
+    strict = request.module.__name__.rpartition(".")[2] in STRICT_MODULES
+    with jax.numpy_rank_promotion("raise" if strict else "allow"):
+        yield
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "jit"])
+def variant(request):
+    """Both ways to call a function of arrays: as it is, and through `jax.jit`."""
+    return jax.jit if request.param else lambda fn: fn
