@@ -5,7 +5,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 QUIET = flags.DEFINE_bool("quiet", False, "Print nothing but the results and errors.")
 COMPILATION_CACHE = flags.DEFINE_string(
@@ -53,6 +53,8 @@ def run(main: Callable[[], None], *, usage: str) -> None:
                 file=sys.stderr,
             )
             sys.exit(2)
+        # orbax tells of every file it writes.
+        logging.set_verbosity(logging.WARNING)
         try:
             _use_compilation_cache()
             main()

@@ -13,12 +13,11 @@ LINE_INTERVAL = 20.0
 
 class _Bars:
     def __init__(self) -> None:
-        self._stage, self._bar = "", None
+        self._stage, self._bar = "", tqdm(disable=True)
 
     def __call__(self, stage: str, done: int, total: int | None, note: str = "") -> None:
-        if stage != self._stage or self._bar is None:
-            if self._bar is not None:
-                self._bar.close()
+        if stage != self._stage:
+            self._bar.close()
             self._bar = tqdm(total=total, desc=stage, file=sys.stderr, dynamic_ncols=True)
             self._stage = stage
         self._bar.n = done
@@ -27,7 +26,7 @@ class _Bars:
         self._bar.refresh()
         if total is not None and done >= total:
             self._bar.close()
-            self._bar, self._stage = None, ""
+            self._stage = ""
 
 
 class _Lines:

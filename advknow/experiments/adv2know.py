@@ -33,7 +33,7 @@ def _sources(task: Task, widths: dict[str, float], training: dict[str, TrainConf
 def digits() -> ExperimentConfig:
     """Digits 0-4 -> digits 5-9, slim models: the whole experiment within minutes on two cores."""
     plain = TrainConfig(epochs=30, learning_rate=0.02)
-    normalised = TrainConfig(epochs=12, learning_rate=0.1)
+    normalised = TrainConfig(epochs=12, batch_size=32, learning_rate=0.1)
     return ExperimentConfig(
         experiment="adv2know",
         preset="digits",
@@ -60,24 +60,25 @@ def digits() -> ExperimentConfig:
             labelled_per_class=10,
             repeats=5,
         ),
+        augment=False,
     )
 
 
 def fashion() -> ExperimentConfig:
     """Fashion-MNIST (ten classes) -> digits (ten classes): real images, under 90 minutes."""
     plain = TrainConfig(epochs=8, learning_rate=0.02)
-    normalised = TrainConfig(epochs=4, learning_rate=0.1)
+    normalised = TrainConfig(epochs=3, learning_rate=0.1)
     return ExperimentConfig(
         experiment="adv2know",
         preset="fashion",
         direction="target_to_source",
         sources=_sources(
             Task("fashion_mnist"),
-            {"mlp": 1.0, "lenet": 1.0, "alexnet": 0.5, "resnet18": 0.25, "resnet50": 0.25},
+            {"mlp": 1.0, "lenet": 1.0, "alexnet": 0.5, "resnet18": 0.25, "resnet50": 0.125},
             {
                 "mlp": plain,
                 "lenet": plain,
-                "alexnet": plain,
+                "alexnet": TrainConfig(epochs=6, learning_rate=0.02),
                 "resnet18": normalised,
                 "resnet50": normalised,
             },

@@ -46,7 +46,7 @@ def _sources(
 
 def digits() -> ExperimentConfig:
     """Target digits 5, 6, 8, 9; sources go from 0, 1, 2, 3 to them; minutes on two cores."""
-    training = TrainConfig(epochs=16, learning_rate=0.1)
+    training = TrainConfig(epochs=16, batch_size=32, learning_rate=0.1)
     target = ("5", "6", "8", "9")
     return ExperimentConfig(
         experiment="know2adv",
@@ -64,12 +64,13 @@ def digits() -> ExperimentConfig:
             labelled_per_class=10,
             repeats=5,
         ),
+        augment=False,
     )
 
 
 def fashion() -> ExperimentConfig:
     """Target T-shirt/top, Pullover, Coat, Shirt; sources from Trouser, Sandal, Sneaker, Bag."""
-    training = TrainConfig(epochs=6, learning_rate=0.1)
+    training = TrainConfig(epochs=5, learning_rate=0.1)
     start = ("Trouser", "Sandal", "Sneaker", "Bag")
     target = ("T-shirt/top", "Pullover", "Coat", "Shirt")
     return ExperimentConfig(
@@ -88,7 +89,7 @@ def fashion() -> ExperimentConfig:
             labelled_per_class=15,
             repeats=5,
         ),
-        num_examples=1000,
+        num_examples=500,
     )
 
 
