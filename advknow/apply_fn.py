@@ -22,6 +22,11 @@ def as_pytree(f: ApplyFn) -> Partial:
         return f
     if not callable(f):
         raise TypeError(f"f={f!r} must be a function of a batch, (B, ...) -> (B, d).")
+    try:
+        hash(f)
+    except TypeError:
+        # `jax.jit` tells functions apart by hash; a bound method goes by its object's identity.
+        f = f.__call__
     return Partial(f)
 
 

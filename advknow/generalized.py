@@ -12,11 +12,11 @@ and Theorem 1: with v^(i)(x) = A1^(i)(x) |Delta_{T->T}^(1)(x)|_{H_T} |Delta_{S->
     E_{x1,x2}[v(x1)' A2(x1, x2) v(x2)] = tr(P' H_T P S^+),    GMD = sqrt(1 - rho^2) |∇f_T'|_{D,H_T}
 
 The pairs are never formed: the (i, j) term of the left side is <P_i, P_j>, in the inner product
-tr(U' H_T V K), of the means P_i = E[Delta_{S->T}^(i) Delta_{S->S}^(i)'], so that cost is linear in N.
+tr(U' H_T V K), of the means P_i = E[Delta_{S->T}^(i) Delta_{S->S}^(i)']: cost is linear in N.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,45 +24,13 @@ import numpy as np
 
 from advknow import batching, gram, keys, losses, moments, validate
 from advknow.apply_fn import as_pytree, output_spec
+from advknow.attack_sums import GeneralizedSums, summable, sums_of_batch, sums_of_grams
 from advknow.attacks.singular import METHODS
 from advknow.batching import Sample
-from advknow.gram import Deviations, Grams
 from advknow.inner_product import Loss
-from advknow.losses import AdversarialLoss
 from advknow.matching import sums as matching_sums
-from advknow.matching.sums import MatchingSums
 from advknow.matrix_free import top_attacks
 from advknow.typing import ApplyFn, Array, Progress
-
-
-class GeneralizedSums(NamedTuple):
-    """Sums over examples, of k attacks; they merge by addition.
-
-    Attributes:
-      count: (), examples.
-      outer: (k, d, m), of Delta_ST^(i) Delta_SS^(i)' (of H_T times it where H_T depends on x).
-      weight: (k, m, m), of |Delta_ST^(i)|_{H_T}^2 Delta_SS^(i) Delta_SS^(i)'; (0,) where H_T
-        depends on x.
-      match: Y = J_T, Z = J_S restricted to the k attacks; None, and outer (0,), where H_T depends
-        on x and the system would be too large.
-      square: (), of |J_T|_{H_T}^2. variance: (), of the variances of its estimates; 0 where exact.
-      A1: (k,), of A1^(i). A1_count: (k,), examples where it is defined.
-      degenerate: (), examples where J_T is 0 to H_T.
-      above_one: (), values of A1 above 1 beyond rounding.
-      unconverged: (), examples with an attack that the iterative method has not found to tolerance.
-    """
-
-    count: Any
-    outer: Any
-    weight: Any
-    match: MatchingSums | None
-    square: Any
-    variance: Any
-    A1: Any
-    A1_count: Any
-    degenerate: Any
-    above_one: Any
-    unconverged: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +40,10 @@ class Generalized:
     rho^2 |∇f_T'|^2 = tr(P' H_T P S^+) = sum_ij A2_ij,   GMD = sqrt(1 - rho^2) |∇f_T'|_{D,H_T}.
 
     With k < r attacks (the iterative method, or `count`), J_S stands for its restriction to the k
-    strongest attacks, J_S Pi_k(x): rho^2 is what those explain. With an H_T that depends on x, where
-    cos_{H_T} between two inputs has no meaning, the (i, j) term is the same inner product of means,
-    <E[H_T Delta_ST^(i) Delta_SS^(i)'], E[H_T Delta_ST^(j) Delta_SS^(j)']> in the pseudo-inverse of
-    E[H_T x J_S J_S'], which for a constant H_T is the theorem's.
+    strongest attacks, J_S Pi_k(x): rho^2 is what those explain. With an H_T that depends on x,
+    where cos_{H_T} between two inputs has no meaning, the (i, j) term is the same inner product of
+    means, <E[H_T Delta_ST^(i) Delta_SS^(i)'], E[H_T Delta_ST^(j) Delta_SS^(j)']> in the
+    pseudo-inverse of E[H_T x J_S J_S'], which for a constant H_T is the theorem's.
 
     Attributes:
       A1: (N, k) float64, dimensionless, in [0, 1]: per example and attack, the strongest first;
@@ -128,91 +96,6 @@ class Generalized:
         """Everything but the values per example, ready for JSON."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "A1"}
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
-
-
-def _summable(d: int, m: int, loss: AdversarialLoss) -> bool:
-    return loss.constant_hessian or d * m <= matching_sums.LARGEST_SYSTEM
-
-
-def sums_of_batch(
-    deviations: Deviations,
-    length: np.ndarray,
-    strongest: np.ndarray,
-    square: np.ndarray,
-    root: np.ndarray | None,
-    *,
-    constant_hessian: bool,
-    variance: np.ndarray | float = 0.0,
-    converged: np.ndarray | bool = True,
-) -> tuple[GeneralizedSums, np.ndarray]:
-    """The sums over one batch, and its A1.
-
-    Args:
-      deviations: of k attacks of the source.
-      length: (B, k), |Delta_ST^(i)|_{H_T}.
-      strongest: (B,), |Delta_TT^(1)|_{H_T}.
-      square: (B,), |J_T|_{H_T}^2. variance: that of its estimate. converged: (B,) bool.
-      root: R' of H_T, (B or 1, l, d), or None to leave out A2.
-      constant_hessian: whether H_T is the same for all examples.
-
-    Returns:
-      the sums and A1 (B, k), 0 where it is not defined.
-    """
-    size = len(strongest)
-    defined = deviations.present & (strongest > 0)[:, None]
-    a1 = np.where(defined, length, 0.0) / np.where(strongest > 0, strongest, 1.0)[:, None]
-    outer, weight, match = np.zeros(0), np.zeros(0), None
-    if root is not None:
-        # (k, d, B) @ (k, B, m): the sum over the batch without its B outer products.
-        by_attack = deviations.source.transpose(1, 0, 2)
-        carried = deviations.target.transpose(1, 2, 0)
-        across = deviations.source.swapaxes(1, 2)
-        match = matching_sums.of_batch(
-            across @ deviations.source,
-            deviations.target.swapaxes(1, 2) @ deviations.source,
-            square,
-            root,
-            constant_hessian=constant_hessian,
-        )
-        if constant_hessian:
-            scaled = by_attack * length.T[:, :, None] ** 2
-            weight = scaled.swapaxes(1, 2) @ by_attack
-        else:
-            hessian = root.swapaxes(1, 2) @ root
-            carried = (deviations.target @ hessian).transpose(1, 2, 0)
-        outer = carried @ by_attack
-    return (
-        GeneralizedSums(
-            count=np.float64(size),
-            outer=outer,
-            weight=weight,
-            match=match,
-            square=np.float64(square.sum()),
-            variance=np.float64(np.sum(variance)),
-            A1=a1.sum(axis=0),
-            A1_count=defined.sum(axis=0).astype(np.float64),
-            degenerate=np.float64((strongest <= 0).sum()),
-            above_one=np.float64((a1 > 1 + moments.ALPHA1_ROUNDING).sum()),
-            unconverged=np.float64(size - np.sum(np.broadcast_to(converged, size))),
-        ),
-        a1,
-    )
-
-
-def sums_of_grams(
-    grams: Grams, *, loss: AdversarialLoss, count: int | None = None
-) -> tuple[GeneralizedSums, np.ndarray]:
-    """`sums_of_batch` of Gram matrices: the exact method; `count` attacks, or all."""
-    deviations = gram.source_attacks(grams, count=count)
-    _, d, m = grams.cross.shape
-    return sums_of_batch(
-        deviations,
-        gram.norms(grams.root_target, deviations.target),
-        gram.strongest(grams.target, grams.root_target),
-        grams.target_square(),
-        grams.root_target if _summable(d, m, loss) else None,
-        constant_hessian=loss.constant_hessian,
-    )
 
 
 def _heat_map(sums: GeneralizedSums, eps: float) -> tuple[np.ndarray, np.ndarray | None]:
@@ -363,7 +246,7 @@ def generalized(
                 num_steps=num_steps,
                 tolerance=tolerance,
                 num_probes=num_probes,
-                summable=_summable(d, m, resolved),
+                summable=summable(d, m, resolved),
             )
         sums = of_batch if sums is None else moments.merge(sums, of_batch)
         if keep_per_example:

@@ -23,7 +23,7 @@ from advknow.apply_fn import as_pytree, output_spec, vjp_rows
 from advknow.batching import Sample
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
-from advknow.typing import ApplyFn, Array, Progress
+from advknow.typing import ApplyFn, Array, ArrayLike, Progress
 
 # Below this share of the largest singular value, in units of the models' rounding, is noise.
 NOISE = 16.0
@@ -174,12 +174,12 @@ def _root_or_hessian(loss: AdversarialLoss, y: Array) -> Array:
     return inner_product.root_of_columns(loss, y, identity)
 
 
-def host_root(loss: AdversarialLoss, found: Array) -> np.ndarray:
+def host_root(loss: AdversarialLoss, found: ArrayLike) -> np.ndarray:
     """R' (B or 1, k, d) in float64, from what `roots` found on the device."""
-    found = np.asarray(found, np.float64)
+    matrix = np.asarray(found, np.float64)
     if loss.root is not None:
-        return found
-    values, vectors = np.linalg.eigh((found + found.swapaxes(1, 2)) / 2)
+        return matrix
+    values, vectors = np.linalg.eigh((matrix + matrix.swapaxes(1, 2)) / 2)
     return np.sqrt(np.maximum(values, 0.0))[:, :, None] * vectors.swapaxes(1, 2)
 
 

@@ -1,7 +1,7 @@
 """The k strongest attacks of the source without a Jacobian: for models of many outputs.
 
-Lanczos iteration finds them (`advknow.attacks.singular_directions`), k + 1 Jacobian-vector products
-carry them to both models, and random probes z ~ N(0, I) estimate |J_T|_{H_T}^2 = E_z |J_T z|_{H_T}^2.
+Lanczos iteration (`advknow.attacks.singular_directions`) finds them, 2 k Jacobian-vector products
+carry them to both models, and random probes z ~ N(0, I) estimate |J_T|_H^2 = E_z |J_T z|_H^2.
 Cost an example: about 40 + 4 k + num_probes products instead of m + d, and k (m + d) numbers.
 """
 

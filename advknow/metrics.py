@@ -10,7 +10,7 @@ One pass over the examples, cost linear in N, memory constant but for alpha1 of 
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ import numpy as np
 
 from advknow import inner_product, keys, losses, moments, validate
 from advknow.apply_fn import as_pytree, output_spec
+from advknow.batching import Sample, batches, padded, total
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
 from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress
@@ -185,41 +186,20 @@ def _batch_sums(
     )
 
 
-def _pieces(x: ArrayLike | Iterable[ArrayLike], batch_size: int) -> Iterator[ArrayLike]:
-    if hasattr(x, "shape"):
-        x = [x]  # type: ignore[list-item]
-    elif not isinstance(x, Iterable):
-        raise TypeError(
-            f"x={x!r} ({type(x).__name__}) must be an array (N, ...) or an iterable of such batches."
-        )
-    for i, batch in enumerate(x):
-        validate.inputs("x" if i == 0 else f"batch {i} of x", batch)
-        for start in range(0, batch.shape[0], batch_size):
-            yield batch[start : start + batch_size]
-
-
-def _padded(batch: Array, size: int) -> Array:
-    """The batch, its last example repeated up to `size`, so that one program serves all."""
-    missing = size - batch.shape[0]
-    if missing <= 0:
-        return batch
-    return jnp.concatenate([batch, jnp.repeat(batch[-1:], missing, axis=0)])
-
-
 def _measure(
     f1: ApplyFn,
     f2: ApplyFn,
-    batches: Iterator[tuple[Array, Array, Array, int]],
+    perturbed: Iterator[tuple[Array, Array, Array, int]],
     *,
     eval_loss: Loss,
     linearize: bool,
     progress: Progress | None,
-    total: int | None,
+    num_examples: int | None,
 ) -> Transferability:
     """The record from padded batches of (x, delta1, delta2, number of true examples)."""
     loss = losses.get(eval_loss, argument="eval_loss")
     sums, alpha1, valid, done = None, [], [], 0
-    for x, delta1, delta2, count in batches:
+    for x, delta1, delta2, count in perturbed:
         size = x.shape[0]
         of_batch, batch_alpha1, used = jax.device_get(
             _batch_sums(
@@ -239,20 +219,16 @@ def _measure(
         valid.append(used[:count])
         done += count
         if progress is not None:
-            progress("measure", done, total)
+            progress("measure", done, num_examples)
     if sums is None:
         raise ValueError("x holds no examples; at least one is needed.")
     return finalize(sums, np.concatenate(alpha1), np.concatenate(valid))
 
 
-def _total(x: Any) -> int | None:
-    return int(x.shape[0]) if getattr(x, "ndim", 0) else None
-
-
 def transferability(
     f1: ApplyFn,
     f2: ApplyFn,
-    x: ArrayLike | Iterable[ArrayLike],
+    x: Sample,
     *,
     attack: AttackFn,
     key: Array,
@@ -279,29 +255,23 @@ def transferability(
       ValueError: x empty, of wrong rank, with NaN or out of the attack's bounds; models that do
         not take x; non-finite outputs; no example with a direction.
     """
-    validate.integer("batch_size", batch_size, minimum=1)
     f1, f2 = as_pytree(f1), as_pytree(f2)
     given = keys.typed(key)
-    if given.ndim == 1 and _total(x) is not None:
-        keys.per_example(given, _total(x) or 0)
+    if given.ndim == 1 and total(x) is not None:
+        keys.per_example(given, total(x) or 0)
 
-    def batches():
-        start, size = 0, batch_size
-        for piece in _pieces(x, batch_size):
-            count = piece.shape[0]
+    def attacked():
+        start = 0
+        for batch, count, _ in batches(x, batch_size):
             if start == 0:
-                output_spec(f1, piece, name="f1")
-                output_spec(f2, piece, name="f2")
-                # An iterable may go on after a short batch; an array does not.
-                if _total(x) is not None:
-                    size = count
-            batch = _padded(jnp.asarray(piece), size)
+                output_spec(f1, batch, name="f1")
+                output_spec(f2, batch, name="f2")
             of_batch = (
                 keys.per_example(given, count, start=start)
                 if given.ndim == 0
                 else keys.per_example(given[start : start + count], count)
             )
-            of_batch = _padded(of_batch, size)
+            of_batch = padded(of_batch, batch.shape[0])
             yield batch, attack(f1, batch, of_batch), attack(f2, batch, of_batch), count
             start += count
         if given.ndim == 1:
@@ -310,11 +280,11 @@ def transferability(
     return _measure(
         f1,
         f2,
-        batches(),
+        attacked(),
         eval_loss=eval_loss,
         linearize=linearize,
         progress=progress,
-        total=_total(x),
+        num_examples=total(x),
     )
 
 
@@ -335,16 +305,13 @@ def perturb(
     validate.inputs("x", x)
     f = as_pytree(f)
     example_keys = keys.per_example(key, x.shape[0])
-    found = []
-    for start in range(0, x.shape[0], batch_size):
-        part = slice(start, start + batch_size)
-        count = x[part].shape[0]
-        size = min(batch_size, x.shape[0])
-        batch = _padded(jnp.asarray(x[part]), size)
-        delta = attack(f, batch, _padded(example_keys[part], size))
-        found.append(np.asarray(delta)[:count])
+    found, start = [], 0
+    for batch, count, _ in batches(x, batch_size):
+        of_batch = padded(example_keys[start : start + count], batch.shape[0])
+        found.append(np.asarray(attack(f, batch, of_batch))[:count])
+        start += count
         if progress is not None:
-            progress("attack", start + count, x.shape[0])
+            progress("attack", start, x.shape[0])
     return np.concatenate(found)
 
 
@@ -379,20 +346,21 @@ def from_deltas(
     f1, f2 = as_pytree(f1), as_pytree(f2)
     output_spec(f1, x, name="f1")
     output_spec(f2, x, name="f2")
-    size = min(batch_size, x.shape[0])
 
-    def batches():
-        for start in range(0, x.shape[0], batch_size):
-            part = slice(start, start + batch_size)
-            arrays = (_padded(jnp.asarray(a[part]), size) for a in (x, delta1, delta2))
-            yield (*arrays, x[part].shape[0])
+    def perturbed():
+        start = 0
+        for batch, count, _ in batches(x, batch_size):
+            part = slice(start, start + count)
+            deltas = (padded(jnp.asarray(d[part]), batch.shape[0]) for d in (delta1, delta2))
+            yield (batch, *deltas, count)
+            start += count
 
     return _measure(
         f1,
         f2,
-        batches(),
+        perturbed(),
         eval_loss=eval_loss,
         linearize=linearize,
         progress=progress,
-        total=x.shape[0],
+        num_examples=x.shape[0],
     )

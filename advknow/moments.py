@@ -105,7 +105,7 @@ def of_batch(
     defined = (length_11 > noise_11) & (length_12 > noise_12) & (alpha1_denominator > 0)
     used = mask & finite & defined
     alpha1 = jnp.where(used, alpha1_numerator, 0.0) / jnp.where(used, alpha1_denominator, 1.0)
-    groups = (index[:, None] % NUM_GROUPS == jnp.arange(NUM_GROUPS)) & mask[:, None]
+    groups = (index[:, None] % NUM_GROUPS == jnp.arange(NUM_GROUPS)[None]) & mask[:, None]
     groups = groups.astype(alpha1.dtype)
     weights = groups * used[:, None]
     unit_11 = jnp.where(used[:, None], _unit(deviation_11, length_11), 0.0)

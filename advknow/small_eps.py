@@ -6,6 +6,7 @@ the attack i below the top, alpha1 divides by the TOP singular value of the othe
 (theory.md section 7), so that it is A1^(i) of section 3.
 """
 
+import jax.numpy as jnp
 import numpy as np
 
 from advknow import gram, losses, metrics, moments, validate
@@ -31,13 +32,12 @@ def sums_of_grams(
     """
     deviations = gram.source_attacks(grams, count=index + 1)
     target = deviations.target[:, index]
+    numerator = gram.norms(grams.root_target, target[:, None])[:, 0]
+    denominator = gram.strongest(grams.target, grams.root_target)
     sums, alpha1, used = moments.of_batch(
-        deviations.source[:, index],
-        target,
-        gram.norms(grams.root_target, target[:, None])[:, 0],
-        gram.strongest(grams.target, grams.root_target),
-        index=start + np.arange(len(target)),
-        mask=np.ones(len(target), bool),
+        *(jnp.asarray(a) for a in (deviations.source[:, index], target, numerator, denominator)),
+        index=start + jnp.arange(len(target)),
+        mask=jnp.ones(len(target), bool),
     )
     return sums, np.asarray(alpha1), np.asarray(used)
 

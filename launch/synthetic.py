@@ -30,7 +30,7 @@ SOURCE_HIDDEN = flags.DEFINE_integer(
 )
 TARGET_HIDDEN = flags.DEFINE_integer("target_hidden", 100, "Hidden units of f_T.")
 NUM_STEPS = flags.DEFINE_integer("num_steps", 10, "Steps of the perturbation.")
-EPOCHS = flags.DEFINE_integer("epochs", 100, "Epochs of training.")
+EPOCHS = flags.DEFINE_integer("epochs", 300, "Epochs of training.")
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 1000, "Examples in one program; no result depends on it."
 )

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from blobs import random_variables
 
 from advknow import checkpoints, models
 
@@ -199,7 +200,7 @@ def test_hostile_arguments_write_nothing(tmp_path, variables, metadata, error, m
 
 def test_restore_model(tmp_path):
     model = models.create("resnet18", num_classes=4, input_shape=(8, 8, 1), width=0.05)
-    variables = jax.jit(model.init)(jax.random.key(0))
+    variables = random_variables(model)
     checkpoints.save(
         tmp_path, variables, {**checkpoints.model_metadata(model), "class_names": list("abcd")}
     )
@@ -207,8 +208,6 @@ def test_restore_model(tmp_path):
     assert again is model
     assert metadata["class_names"] == list("abcd")
     assert_identical(restored, variables)
-    x = np.random.default_rng(0).uniform(size=(2, 8, 8, 1)).astype(np.float32)
-    np.testing.assert_array_equal(again.apply(restored, x), model.apply(variables, x))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,7 @@ def test_restore_model(tmp_path):
 )
 def test_restore_model_refuses_what_does_not_fit(tmp_path, change, message):
     model = models.create("mlp", num_classes=4, input_shape=(8, 8, 1), width=0.1)
-    variables = jax.jit(model.init)(jax.random.key(0))
+    variables = random_variables(model)
     checkpoints.save(tmp_path, variables, {**checkpoints.model_metadata(model), **change})
     with pytest.raises(ValueError, match=message) as caught:
         checkpoints.restore_model(tmp_path)

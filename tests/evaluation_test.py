@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 import pytest
-from blobs import blobs
+from blobs import blobs, random_variables
 
 from advknow import evaluation, models
 
@@ -9,7 +9,7 @@ from advknow import evaluation, models
 @pytest.fixture(scope="module")
 def resnet():
     model = models.create("resnet18", num_classes=3, input_shape=(8, 8, 1), width=0.05)
-    return model, jax.jit(model.init)(jax.random.key(0))
+    return model, random_variables(model)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])

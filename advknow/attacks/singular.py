@@ -282,7 +282,7 @@ def singular(
         if validate.is_concrete(found):
             # Waiting also keeps a second decomposition from running beside this one.
             converged = jax.device_get(found.converged[:, index])
-            if not converged.all():
+            if method == "iterative" and not converged.all():
                 warnings.warn(
                     f"singular(method='iterative'): {int((~converged).sum())} of {x.shape[0]} "
                     f"examples have not converged to tolerance={tolerance:g}; raise num_steps.",

@@ -1,10 +1,10 @@
 """The data of the synthetic experiment: a Gaussian mixture and radial basis features (theory.md 7).
 
     x ~ 1/K sum_k N(mu_k, s^2 I),  mu_k ~ N(0, (1 - s^2) I)       K = 10 components in R^50
-    y = W phi(x),  phi_j(x) = exp(-|x - c_j|^2 / (2 n)),  c_j ~ N(0, 4 I)      100 features in R^10
+    y = W phi(x) - mean,  phi_j(x) = exp(-|x - c_j|^2 / (2 n)),  c_j ~ N(0, 4 I)      100 features in R^10
 
 The poster fixes the sizes and the two ingredients; means, widths and weights are ours. Every
-coordinate of x has variance 1, and y is scaled to the variance that the authors' data has.
+coordinate of x has variance 1; y has mean 0 and the variance of the authors' data.
 """
 
 from typing import NamedTuple
@@ -62,6 +62,7 @@ def generate(
     x = means[component] + COMPONENT_STD * rng.normal(size=(num_examples, num_inputs))
     square_distance = np.sum(x**2, axis=1)[:, None] + np.sum(centres**2, axis=1) - 2 * x @ centres.T
     y = np.exp(-square_distance / (2 * num_inputs)) @ weights
+    y = y - y.mean(axis=0)
     spread = float(np.sqrt(np.mean(np.var(y, axis=0))))
     if spread > 0:
         y = y * (OUTPUT_STD / spread)

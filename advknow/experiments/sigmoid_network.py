@@ -90,7 +90,7 @@ def train(
     y: np.ndarray,
     *,
     hidden: int,
-    epochs: int = 100,
+    epochs: int = 300,
     learning_rate: float = 0.02,
     batch_size: int = 100,
     progress: Progress | None = None,
@@ -116,8 +116,6 @@ def train(
     weights = init(
         jax.random.fold_in(key, 0), num_inputs=x.shape[1], hidden=hidden, num_outputs=y.shape[1]
     )
-    # Started at the mean response, which the outer bias would else spend epochs to reach.
-    weights = weights._replace(b2=jnp.asarray(y.mean(axis=0), jnp.float32)[:, None])
     state = _optimizer(learning_rate, num_steps).init(weights)
     x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
     for epoch in range(epochs):

@@ -72,7 +72,7 @@ class SyntheticConfig:
     target_hidden: int = 100
     level: int = 0
     num_steps: int = 10
-    epochs: int = 100
+    epochs: int = 300
     batch_size: int = 1000
 
     def __post_init__(self):

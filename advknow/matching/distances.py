@@ -264,14 +264,16 @@ def _match_outputs(
         else:
             source, response, root = _outputs(f_source, f_target, batch, loss=loss)
         eps = max(eps, float(jnp.finfo(source.dtype).eps))
-        source, response, root = jax.tree.map(
-            lambda a: np.asarray(a)[:count], jax.device_get((source, response, root))
+        of_source, of_response, of_root = (
+            np.asarray(a)[:count] for a in jax.device_get((source, response, root))
         )
-        gram.check_finite(source, response)
+        if rows is not None:
+            of_response = rows
+        gram.check_finite(of_source, of_response)
         of_batch = output_sums(
-            response if rows is None else rows,
-            source,
-            gram.host_root(loss, root),
+            of_response,
+            of_source,
+            gram.host_root(loss, of_root),
             constant_hessian=constant,
         )
         sums = of_batch if sums is None else moments.merge(sums, of_batch)

@@ -1,0 +1,83 @@
+"""The layout: who may import whom, and what stands at the top."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+PACKAGE = ROOT / "advknow"
+
+# Top-level packages that only these parts of advknow may import.
+RESERVED = {
+    "flax": ("models",),
+    "tensorflow_datasets": ("data",),
+    "tensorflow": ("data",),
+    "sklearn": ("data",),
+    "matplotlib": ("report",),
+    "orbax": ("checkpoints",),
+    "optax": ("sgd", "experiments"),
+    "absl": (),
+    "tqdm": (),
+}
+# The theory may not know of models, data, training or experiments; the libraries may not know of
+# experiments or reports; nothing in advknow knows the launchers.
+OUTER = ("models", "data", "training", "sgd", "forward", "fine_tuning", "evaluation", "checkpoints")
+TOP = ("experiments", "report")
+
+
+def _part(path: pathlib.Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imports(path: pathlib.Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def test_there_is_something_to_check():
+    assert len(FILES) > 20
+    assert "advknow.losses" in _imports(PACKAGE / "metrics.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    part = _part(path)
+    for name in _imports(path):
+        top, _, rest = name.partition(".")
+        assert top != "launch", f"{path} imports {name}"
+        if top in RESERVED:
+            assert part in RESERVED[top], f"{path} imports {name}"
+        if top == "advknow":
+            inner = rest.partition(".")[0]
+            if part not in (*OUTER, *TOP, "__init__"):
+                assert inner not in (*OUTER, *TOP), f"{path} imports {name}"
+            if part in OUTER:
+                assert inner not in TOP, f"{path} imports {name}"
+        if part == "report":
+            assert top != "jax", f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_library_does_not_print_or_unpickle(path):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("print", "eval", "exec"), f"{path}:{node.lineno}"
+    assert not {name for name in _imports(path) if re.match(r"(pickle|dill|marshal)\b", name)}
+
+
+def test_only_the_agreed_folders_stand_at_the_top():
+    agreed = {"advknow", "launch", "tests", "notebooks"}
+    folders = {p.name for p in ROOT.iterdir() if p.is_dir() and any(p.rglob("*.py"))}
+    hidden = {name for name in folders if name.startswith((".", "build")) or name == "runs"}
+    assert folders - hidden <= agreed
