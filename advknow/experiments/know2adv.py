@@ -70,7 +70,7 @@ def digits() -> ExperimentConfig:
 
 def fashion() -> ExperimentConfig:
     """Target T-shirt/top, Pullover, Coat, Shirt; sources from Trouser, Sandal, Sneaker, Bag."""
-    training = TrainConfig(epochs=5, learning_rate=0.1)
+    training = TrainConfig(epochs=3, learning_rate=0.1)
     start = ("Trouser", "Sandal", "Sneaker", "Bag")
     target = ("T-shirt/top", "Pullover", "Coat", "Shirt")
     return ExperimentConfig(
@@ -90,6 +90,7 @@ def fashion() -> ExperimentConfig:
             repeats=5,
         ),
         num_examples=500,
+        augment=False,
     )
 
 
