@@ -114,4 +114,5 @@ def load(*, data_dir: str | None, image_size: int) -> DatasetSplits:
     train = _read_part(folder, "train", image_size)
     test = _read_part(folder, "test", image_size)
     shares = (1.0 - VALIDATION_SHARE, VALIDATION_SHARE)
-    return DatasetSplits(*partition(train, shares, seed=SPLIT_SEED), test)
+    train, validation = partition(train, shares, seed=SPLIT_SEED)
+    return DatasetSplits(train, validation, test)

@@ -114,4 +114,5 @@ def load(
     train = _read_part(builder, name, "train", class_names, image_size)
     test = _read_part(builder, name, "test", class_names, image_size)
     shares = (1.0 - VALIDATION_SHARE, VALIDATION_SHARE)
-    return DatasetSplits(*partition(train, shares, seed=SPLIT_SEED), test)
+    train, validation = partition(train, shares, seed=SPLIT_SEED)
+    return DatasetSplits(train, validation, test)

@@ -135,8 +135,15 @@ def text(results: Results) -> str:
 
 def markdown(results: Results) -> str:
     """The same for a README."""
+    minutes = sum(results.seconds.values()) / 60
+    made_by = (
+        f"`{results.command}` ({minutes:.0f} minutes on {results.versions['cores']} cores, "
+        f"{results.versions['device']}; jax {results.versions['jax']}, seed {results.seed})"
+    )
     return "\n".join(
         [
+            made_by,
+            "",
             *_render(results, _markdown),
             "",
             " ".join(notes(results)),
