@@ -7,8 +7,13 @@ table with the poster's figures beside it, and writes results.json, results.csv 
     python -m launch.adv2know --preset=digits --workdir=runs/adv2know
 """
 
+from absl import flags
+
 from advknow.experiments import adv2know
-from launch import experiment
+from launch import app, experiment
+
+flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(experiment)
 
 if __name__ == "__main__":
     experiment.main(adv2know.preset, __doc__)

@@ -32,6 +32,8 @@ BATCH_NORM_DRIFT = flags.DEFINE_bool(
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the labelled images, the new layer and the order.")
 
+flags.adopt_module_key_flags(app)
+
 
 def main() -> None:
     """Reads the flags, transfers, prints the accuracy."""

@@ -10,7 +10,7 @@ it, and writes results.json, results.csv and figure.png.
 from absl import flags
 
 from advknow.experiments import know2adv
-from launch import experiment
+from launch import app, experiment
 
 HORSE_FOR_DOG = flags.DEFINE_bool(
     "horse_for_dog",
@@ -18,6 +18,9 @@ HORSE_FOR_DOG = flags.DEFINE_bool(
     "As the authors' code, preset poster only: the 100 % source holds horse where the text says "
     "dog.",
 )
+
+flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(experiment)
 
 
 def _preset(name: str):

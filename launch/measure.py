@@ -39,6 +39,8 @@ CORRECT_ONLY = flags.DEFINE_bool(
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for measure.json; not written by default.")
 
+flags.adopt_module_key_flags(app)
+
 
 def main() -> None:
     """Reads the flags, measures, prints."""

@@ -13,6 +13,8 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished adv2know or
 FORMAT = flags.DEFINE_enum("format", "text", ["text", "markdown"], "What to print.")
 FIGURE = flags.DEFINE_string("figure", None, "Where to draw the figure; nowhere by default.")
 
+flags.adopt_module_key_flags(app)
+
 
 def main() -> None:
     """Reads results.json, prints, draws."""

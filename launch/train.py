@@ -29,6 +29,8 @@ WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "Of SGD, on every parame
 AUGMENT = flags.DEFINE_bool("augment", True, "Random crops, and flips where they make sense.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of initialisation, order and augmentation.")
 
+flags.adopt_module_key_flags(app)
+
 
 def main() -> None:
     """Reads the flags, trains, prints the accuracies."""
