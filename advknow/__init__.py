@@ -6,22 +6,36 @@ The definitions of Liang et al. (ICML 2021, arXiv 2006.14512) in JAX. The theory
     inner_product   <u, v>_H and |v|_H
     attacks         fgsm, pgd, singular: delta
     metrics         alpha1, alpha2, alpha1*alpha2: `transferability`
-    moments         the mergeable sums behind them
+    small_eps       the same of the small-eps attacks, both directions at once
+    generalized     A1, A2 and rho^2 of all attacks of the source: `generalized`
+    matching        gradient matching, function matching and knowledge transfer distances
+    theorems        Theorems 2 and 3 as inequalities
+    chain           all of it as one call: `chain`
+    moments         mergeable sums; attack_sums, matching.sums: those of A1, A2 and the distances
 
 and what the experiments need beside it: models, data, training, checkpoints, experiments, report.
 """
 
-from advknow import attacks, inner_product, losses
+from advknow import attacks, inner_product, losses, matching
+from advknow.chain import Chain, chain
+from advknow.generalized import Generalized, generalized
 from advknow.metrics import Transferability, from_deltas, perturb, transferability
+from advknow.small_eps import small_eps_transferability
 from advknow.version import __version__
 
 __all__ = [
+    "Chain",
+    "Generalized",
     "Transferability",
     "__version__",
     "attacks",
+    "chain",
     "from_deltas",
+    "generalized",
     "inner_product",
     "losses",
+    "matching",
     "perturb",
+    "small_eps_transferability",
     "transferability",
 ]

@@ -53,8 +53,10 @@ def _paired(x: Sample, y: Sample | None) -> Iterator[tuple[ArrayLike, Any]]:
             rest = following if rest is None else np.concatenate([rest, following])
         yield batch, rest[:count]
         rest, done = rest[count:], done + count
-    if rows_of_y is not None and (
-        (rest is not None and len(rest)) or next(rows_of_y, None) is not None
+    if (
+        rows_of_y is not None
+        and done
+        and ((rest is not None and len(rest)) or next(rows_of_y, None) is not None)
     ):
         raise ValueError(
             f"y has more rows than x has examples, {done}; one row for each is needed."

@@ -8,6 +8,7 @@ FMD <-> KTD              Theorem 3: |KTD - FMD| <= |y - f_T|_{D,H_T}
 """
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -167,12 +168,12 @@ def chain(
       TypeError: x is an iterator, which can be read only once; `attack` without `key`.
       ValueError: as the calls it is made of.
     """
-    if iter(x) is x:
-        raise TypeError(
-            f"x={x!r} can be read only once; an array (N, ...) or a list of batches is needed."
-        )
-    if y is not None and iter(y) is y:
-        raise TypeError(f"y={y!r} can be read only once; an array or a list is needed.")
+    for name, sample in (("x", x), ("y", y)):
+        if isinstance(sample, Iterator):
+            raise TypeError(
+                f"{name}={sample!r} can be read only once; an array (N, ...) or a list of batches "
+                "is needed."
+            )
     if attack is not None and key is None:
         raise TypeError("attack needs key, such as jax.random.key(0).")
     resolved = losses.get(loss)
@@ -192,24 +193,29 @@ def chain(
     h, path = path_bound(
         f_target, f_source, x, gradient.A, origin, loss=resolved, num_nodes=num_nodes, **shared
     )
+    scale = function.norm
     inequalities = [
-        Inequality("Theorem 2", "FMD <= |h|, h(x0) = 0", function.distance, h),
-        Inequality("Theorem 2", "|h| <= sqrt(E |J_h(x0 + t(x - x0)) (x - x0)|^2)", h, path),
+        Inequality("Theorem 2", "FMD <= |h|, h(x0) = 0", function.distance, h, scale=scale),
         Inequality(
-            "Poincaré", "FMD <= GMD", function.distance, gradient.distance, guaranteed=gaussian
+            "Theorem 2", "|h| <= sqrt(E |J_h(x0 + t(x - x0)) (x - x0)|^2)", h, path, scale=scale
+        ),
+        Inequality(
+            "Poincaré",
+            "FMD <= GMD",
+            function.distance,
+            gradient.distance,
+            guaranteed=gaussian,
+            scale=scale,
         ),
     ]
     knowledge = gap = None
     if y is not None:
         knowledge = knowledge_transfer(y, f_source, x, loss=resolved, f_target=f_target, **shared)
         gap = label_gap(y, f_target, x, loss=resolved, batch_size=batch_size)
+        fmd, ktd = function.distance, knowledge.distance
         inequalities += [
-            Inequality(
-                "Theorem 3", "KTD <= |y - f_T| + FMD", knowledge.distance, gap + function.distance
-            ),
-            Inequality(
-                "Theorem 3", "FMD <= KTD + |y - f_T|", function.distance, knowledge.distance + gap
-            ),
+            Inequality("Theorem 3", "KTD <= |y - f_T| + FMD", ktd, gap + fmd, scale=scale),
+            Inequality("Theorem 3", "FMD <= KTD + |y - f_T|", fmd, ktd + gap, scale=scale),
         ]
     explained = generalized.rho2
     return Chain(

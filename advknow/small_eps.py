@@ -6,7 +6,7 @@ the attack i below the top, alpha1 divides by the TOP singular value of the othe
 (theory.md section 7), so that it is A1^(i) of section 3.
 """
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from advknow import gram, losses, metrics, moments, validate
@@ -16,9 +16,11 @@ from advknow.inner_product import Loss
 from advknow.metrics import Transferability
 from advknow.typing import ApplyFn, Progress
 
+_sums = jax.jit(moments.of_batch)
+
 
 def sums_of_grams(
-    grams: Grams, *, index: int = 0, start: int = 0
+    grams: Grams, *, index: int = 0, start: int = 0, size: int | None = None
 ) -> tuple[moments.TransferSums, np.ndarray, np.ndarray]:
     """The sums of `advknow.moments` over one batch, direction S -> T.
 
@@ -26,34 +28,43 @@ def sums_of_grams(
       grams: of B examples.
       index: i, counted from 0.
       start: the index of the first example in the whole sample, for its jackknife group.
+      size: to which the batch is padded on the device; B by default.
 
     Returns:
       the sums; alpha1 (B,), |Delta_ST^(i)|_{H_T} / |Delta_TT^(1)|_{H_T}; (B,) bool, where defined.
     """
     deviations = gram.source_attacks(grams, count=index + 1)
     target = deviations.target[:, index]
-    numerator = gram.norms(grams.root_target, target[:, None])[:, 0]
-    denominator = gram.strongest(grams.target, grams.root_target)
-    sums, alpha1, used = moments.of_batch(
-        *(jnp.asarray(a) for a in (deviations.source[:, index], target, numerator, denominator)),
-        index=start + jnp.arange(len(target)),
-        mask=jnp.ones(len(target), bool),
+    count = len(target)
+    size = max(count, size or count)
+    parts = (
+        deviations.source[:, index],
+        target,
+        gram.norms(grams.root_target, target[:, None])[:, 0],
+        gram.strongest(grams.target, grams.root_target),
     )
-    return sums, np.asarray(alpha1), np.asarray(used)
+    # Padded, so that one program serves all batches.
+    padded = (np.pad(a, [(0, size - count)] + [(0, 0)] * (a.ndim - 1)) for a in parts)
+    of_batch = _sums(*padded, index=start + np.arange(size), mask=np.arange(size) < count)
+    sums, alpha1, used = jax.device_get(of_batch)
+    return sums, alpha1[:count], used[:count]
 
 
 class Accumulator:
     """`sums_of_grams` over batches, in order."""
 
     def __init__(self, index: int = 0):
-        self._index, self._done = index, 0
+        self._index, self._done, self._size = index, 0, 0
         self._sums: moments.TransferSums | None = None
         self._alpha1: list[np.ndarray] = []
         self._used: list[np.ndarray] = []
 
     def add(self, grams: Grams) -> None:
         """Adds a batch."""
-        sums, alpha1, used = sums_of_grams(grams, index=self._index, start=self._done)
+        self._size = max(self._size, len(grams.source))
+        sums, alpha1, used = sums_of_grams(
+            grams, index=self._index, start=self._done, size=self._size
+        )
         self._sums = moments.merge(*(s for s in (self._sums, sums) if s is not None))
         self._alpha1.append(alpha1)
         self._used.append(used)

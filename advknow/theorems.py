@@ -26,6 +26,7 @@ class Inequality:
       name: which theorem. statement: the two sides as text.
       left, right: the two sides, in units of |.|_H.
       guaranteed: whether the theorem's conditions are met, so that it must hold.
+      scale: size of the functions whose difference the sides measure: what rounding is relative to.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Inequality:
     left: float
     right: float
     guaranteed: bool = True
+    scale: float = 0.0
 
     @property
     def slack(self) -> float:
@@ -42,7 +44,7 @@ class Inequality:
     @property
     def holds(self) -> bool:
         """Whether left <= right up to rounding."""
-        return self.slack >= -ROUNDING * max(abs(self.left), abs(self.right))
+        return self.slack >= -ROUNDING * max(abs(self.left), abs(self.right), self.scale)
 
     def summary(self) -> dict[str, Any]:
         """Ready for JSON."""

@@ -107,10 +107,10 @@ def test_never_beaten_in_the_l2_loss_at_small_eps():
 
 @pytest.mark.parametrize(
     ("loss", "n", "d"),
-    [("squared_l2", 20, 3), ("kl", 50, 10), (COSH, 12, 16), ("kl", 6, 1)],
+    [("squared_l2", 40, 30), ("kl", 12, 5), (COSH, 6, 12), ("kl", 6, 1)],
 )
 def test_iterative_agrees_with_exact(loss, n, d):
-    f, x = oracles.tanh_network(5, n=n, d=d, h=32), _inputs(8, n)
+    f, x = oracles.tanh_network(5, n=n, d=d, h=32), _inputs(8, n).reshape(8, n // 2, 2)
     count = min(n, d, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
@@ -159,43 +159,36 @@ def test_enough_steps_are_exact_and_silent():
     found = singular_directions(_linear(w), x, count=3, method="iterative", num_steps=60)
     expected = 2**0.5 * 0.99 ** np.arange(3)
     np.testing.assert_allclose(found.singular_values, [expected] * 5, rtol=1e-4)
-    attack = make_singular(method="iterative", num_steps=4)
-    inside = jax.jit(lambda x, key: attack(_linear(w), x, key))  # no values there to warn about
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        chex.assert_tree_all_finite(inside(x, jax.random.key(0)))
 
 
 def test_iterative_finds_repeated_singular_values():
-    # W = [I 0] with one weaker row: a single Krylov space holds one direction of all the equal ones.
-    w = np.eye(5, 9)
+    # W = [I 0] with weaker rows: a single Krylov space holds one direction of all the equal ones.
+    w = np.eye(5, 12)
     w[3:] *= [[0.5], [0.1]]
-    x = _inputs(4, 9)
-    found = singular_directions(_linear(w), x, count=5, loss="l2", method="iterative")
-    np.testing.assert_allclose(found.singular_values, [[1, 1, 1, 0.5, 0.1]] * 4, rtol=1e-5)
+    found = singular_directions(_linear(w), _inputs(8, 12), count=5, method="iterative")
+    expected = [[1, 1, 1, 0.5, 0.1]] * 8
+    np.testing.assert_allclose(found.singular_values / 2**0.5, expected, rtol=1e-5)
     moved = np.linalg.norm(found.directions @ w.T, axis=-1)
-    np.testing.assert_allclose(moved, [[1, 1, 1, 0.5, 0.1]] * 4, rtol=1e-4)
+    np.testing.assert_allclose(moved, expected, rtol=1e-4)
     gram = np.einsum("bkn,bjn->bkj", found.directions, found.directions)
-    np.testing.assert_allclose(gram, np.broadcast_to(np.eye(5), (4, 5, 5)), atol=1e-5)
+    np.testing.assert_allclose(gram, np.broadcast_to(np.eye(5), (8, 5, 5)), atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["exact", "iterative"])
 def test_no_direction_gives_zeros(method):
-    x = _inputs(3, 6)
-    key = jax.random.key(0)
+    x, key = _inputs(8, 12), jax.random.key(0)
     # KL is blind to one direction of the outputs: d outputs have d - 1 singular directions.
-    f = oracles.tanh_network(7, n=6, d=4)
-    last = make_singular(index=3, loss="kl", method=method)(f, x, key)
-    np.testing.assert_array_equal(last, np.zeros_like(x))
-    found = singular_directions(f, x, count=4, loss="kl", method=method, key=key)
+    f, images = oracles.tanh_network(5, n=12, d=5, h=32), x.reshape(8, 6, 2)
+    last = make_singular(index=4, loss="kl", method=method)(f, images, key)
+    np.testing.assert_array_equal(last, np.zeros_like(images))
+    found = singular_directions(f, images, count=5, loss="kl", method=method, key=key)
     lengths = np.linalg.norm(found.directions, axis=-1)
-    np.testing.assert_allclose(lengths, [[1, 1, 1, 0]] * 3, rtol=1e-5)
+    np.testing.assert_allclose(lengths, [[1, 1, 1, 1, 0]] * 8, rtol=1e-5)
     # A rank-1 model has no second direction, a constant one none at all.
-    rank_one = _linear(np.outer([1.0, 2.0, -1.0], np.arange(1.0, 7.0)))
-    second = make_singular(index=1, method=method)(rank_one, x, key)
-    np.testing.assert_array_equal(second, np.zeros_like(x))
-    dead = make_singular(method=method)(_linear(np.zeros((3, 6))), x, key)
-    np.testing.assert_array_equal(dead, np.zeros_like(x))
+    rank_one = _linear(np.outer(np.arange(-2.0, 3.0), np.arange(1.0, 13.0)))
+    attack = make_singular(index=1, method=method)
+    np.testing.assert_array_equal(attack(rank_one, x, key), np.zeros_like(x))
+    np.testing.assert_array_equal(attack(_linear(np.zeros((5, 12))), x, key), np.zeros_like(x))
 
 
 @functools.cache
@@ -205,16 +198,16 @@ def _attack(method):
 
 @pytest.mark.parametrize("method", ["exact", "iterative"])
 def test_jit_batch_and_order_change_nothing(method):
-    f, key = oracles.tanh_network(8, n=12, d=4), jax.random.key(5)
-    x = _inputs(9, 12).reshape(9, 3, 2, 2)
+    f, key = oracles.tanh_network(8, n=12, d=5, h=32), jax.random.key(5)
+    x = _inputs(8, 12).reshape(8, 6, 2)
     attack = _attack(method)
     delta = np.asarray(attack(f, x, key))
     assert (delta.shape, delta.dtype) == (x.shape, x.dtype)
-    np.testing.assert_allclose(np.linalg.norm(delta.reshape(9, -1), axis=1), 0.25, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(delta.reshape(8, -1), axis=1), 0.25, rtol=1e-5)
     # The iterative start depends on the key, so what it converges to does up to rounding.
     inside = jax.jit(lambda f, x, key: attack(f, x, key))(f, x, key)
     np.testing.assert_allclose(inside, delta, atol=1e-5)
-    order = np.random.default_rng(0).permutation(9)
+    order = np.random.default_rng(0).permutation(8)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.asarray(order))
     np.testing.assert_allclose(attack(f, x[order], keys), delta[order], atol=1e-5)
 
@@ -248,7 +241,9 @@ def test_hostile_settings(settings, error, message):
 def test_index_beyond_the_rank(n, d, index):
     f, x = oracles.tanh_network(0, n=n, d=d), _inputs(2, n)
     make_singular(index=index - 1)(f, x, jax.random.key(0))
-    with pytest.raises(ValueError, match=rf"index={index} must be at most {index - 1}: f has {index}"):
+    with pytest.raises(
+        ValueError, match=rf"index={index} must be at most {index - 1}: f has {index}"
+    ):
         make_singular(index=index)(f, x, jax.random.key(0))
     with pytest.raises(ValueError, match=f"count={index + 1} must be .* <= {index}"):
         singular_directions(f, x, count=index + 1)
@@ -262,7 +257,9 @@ def test_hostile_inputs():
         attack(f, np.zeros(5, np.float32), key)
     with pytest.raises(ValueError, match=r"f does not accept a batch of shape \(2, 4\)"):
         attack(f, np.zeros((2, 4), np.float32), key)
-    with pytest.raises(ValueError, match=r"key has shape \(3,\); one key, or one for each of the 2"):
+    with pytest.raises(
+        ValueError, match=r"key has shape \(3,\); one key, or one for each of the 2"
+    ):
         make_singular(method="iterative")(f, _inputs(2, 5), jax.random.split(key, 3))
     # No bounds apply to the small-eps attacks.
     assert np.isfinite(attack(f, np.full((2, 5), 7.0, np.float32), key)).all()

@@ -4,11 +4,11 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import pytest
 
 # The theory never promotes ranks by itself: a (B,) met by a (B, d) is a mistake there.
-STRICT_MODULES = {
+THEORY = {
     "apply_fn_test",
     "attacks_gradient_test",
     "attacks_singular_test",
@@ -25,10 +25,17 @@ STRICT_MODULES = {
 
 
 @pytest.fixture(autouse=True)
-def strict_rank_promotion(request):
-    strict = request.module.__name__.rpartition(".")[2] in STRICT_MODULES
-    with jax.numpy_rank_promotion("raise" if strict else "allow"):
+def settings_of_the_theory(request):
+    """Strict rank promotion, and quick compilation: small programs, each run a few times."""
+    if request.module.__name__.rpartition(".")[2] not in THEORY:
         yield
+        return
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        with jax.numpy_rank_promotion("raise"):
+            yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "jit"])

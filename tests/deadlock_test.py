@@ -13,7 +13,9 @@ import pytest
 import advknow
 from advknow import attacks, losses
 
-IMPORT_FROM = [str(pathlib.Path(module.__file__).parents[up]) for module, up in ((oracles, 0), (advknow, 1))]
+IMPORT_FROM = [
+    str(pathlib.Path(module.__file__).parents[up]) for module, up in ((oracles, 0), (advknow, 1))
+]
 
 PROGRAM = """
 import jax, numpy as np

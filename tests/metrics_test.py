@@ -22,7 +22,10 @@ def _inputs(count, n, seed=0):
     return np.random.default_rng(seed).uniform(size=(count, n)).astype(np.float32)
 
 
-F1, F2 = (oracles.tanh_network(seed, n=10, d=d, scale=2.0) for seed, d in ((1, 3), (2, 5)))
+# Two of one architecture, which share their programs, and one with fewer outputs.
+F1, F2, F3 = (
+    oracles.tanh_network(seed, n=10, d=d, scale=2.0) for seed, d in ((1, 4), (2, 4), (3, 3))
+)
 
 
 @functools.cache
@@ -39,7 +42,7 @@ def _attack(name):
 
 
 # KL at finite eps is a square of deviations near 0.1, which float32 knows to 1e-6 of outputs near 1.
-TOLERANCE = {"l2": 1e-5, "squared_l2": 1e-5, "kl": 1e-4}
+TOLERANCE = {"l2": 1e-5, "kl": 1e-4}
 
 
 def _assert_record(record, expected, tolerance=1e-5):
@@ -61,13 +64,13 @@ def _alphas(record):
 @pytest.mark.parametrize("linearize", [False, True])
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "singular"])
 def test_a_model_against_itself(name, linearize):
-    f, x = F1, _inputs(40, 10)
+    f, x = F1, _inputs(100, 10)
     record = advknow.transferability(
-        f, f, x, attack=_attack(name), key=KEY, linearize=linearize, batch_size=16
+        f, f, x, attack=_attack(name), key=KEY, linearize=linearize, batch_size=64
     )
-    np.testing.assert_array_equal(record.alpha1_per_example, np.ones(40))
+    np.testing.assert_array_equal(record.alpha1_per_example, np.ones(100))
     assert (record.alpha1, record.n_alpha1_above_one, record.n_degenerate) == (1.0, 0, 0)
-    delta = advknow.perturb(f, x, attack=_attack(name), key=KEY, batch_size=16)
+    delta = advknow.perturb(f, x, attack=_attack(name), key=KEY, batch_size=64)
     if linearize:
         deviation = np.einsum("bdn,bn->bd", oracles.jacobian(f, x), delta.astype(np.float64))
     else:
@@ -84,11 +87,11 @@ def test_a_model_against_itself(name, linearize):
 @pytest.mark.parametrize("linearize", [False, True])
 @pytest.mark.parametrize("loss", ["l2", "kl"])
 def test_two_networks_against_pairwise_float64(loss, linearize):
-    f1, f2, x = F1, F2, _inputs(33, 10)
-    arguments = {"eval_loss": loss, "linearize": linearize, "batch_size": 16}
+    f1, f2, x = F3, F1, _inputs(100, 10)
+    arguments = {"eval_loss": loss, "linearize": linearize, "batch_size": 64}
     record = advknow.transferability(f1, f2, x, attack=_attack("singular"), key=KEY, **arguments)
     delta1, delta2 = (
-        advknow.perturb(f, x, attack=_attack("singular"), key=KEY, batch_size=16) for f in (f1, f2)
+        advknow.perturb(f, x, attack=_attack("singular"), key=KEY, batch_size=64) for f in (f1, f2)
     )
     y2 = oracles.outputs(f2, x)
 
@@ -130,11 +133,11 @@ def _linear_delta(name, w, x):
 
 
 @pytest.mark.parametrize("linearize", [False, True])
-@pytest.mark.parametrize("loss", ["l2", "squared_l2", "kl"])
+@pytest.mark.parametrize("loss", ["l2", "squared_l2"])
 @pytest.mark.parametrize("name", ["fgsm_unbounded", "fgsm_2", "singular"])
 def test_linear_models_equal_their_closed_form(name, loss, linearize):
     rng = np.random.default_rng(7)
-    w1, w2 = rng.normal(size=(3, 8)), rng.normal(size=(4, 8))
+    w1, w2 = rng.normal(size=(4, 8)), rng.normal(size=(4, 8))
     w1, w2 = (w.astype(np.float32).astype(np.float64) for w in (w1, w2))
     x = rng.normal(size=(30, 8)).astype(np.float32)
     record = advknow.transferability(
@@ -148,26 +151,18 @@ def test_linear_models_equal_their_closed_form(name, loss, linearize):
         batch_size=30,
     )
     delta1, delta2 = _linear_delta(name, w1, x), _linear_delta(name, w2, x)
-    y2 = x.astype(np.float64) @ w2.T
 
     def value(delta):
         v = delta @ w2.T
-        return oracles.leading_term(loss, y2, v) if linearize else oracles.loss(loss, y2, y2 + v)
+        return oracles.leading_term(loss, v, v) if linearize else oracles.loss(loss, 0 * v, v)
 
-    if name == "singular" and loss == "kl" and not linearize:
-        # The sign of a singular vector is chosen by its own loss, a tie here: either may come.
-        delta1, delta2 = (
-            advknow.perturb(_linear(w), x, attack=_attack(name), key=KEY, batch_size=30)
-            for w in (w1, w2)
-        )
     expected = oracles.transferability(delta1 @ w1.T, delta1 @ w2.T, value(delta1), value(delta2))
     if name == "singular":
         # One direction for all x: alpha2 = 1, alpha1 = |W2 v1| / s1(W2) or its square.
         np.testing.assert_allclose(expected["alpha2"], 1.0)
-        if loss != "kl":
-            ratio = np.linalg.norm(w2 @ np.linalg.svd(w1)[2][0]) / np.linalg.norm(w2, 2)
-            np.testing.assert_allclose(expected["alpha1"], ratio ** (1 + (loss != "l2")))
-    _assert_record(record, expected, TOLERANCE[loss])
+        ratio = np.linalg.norm(w2 @ np.linalg.svd(w1)[2][0]) / np.linalg.norm(w2, 2)
+        np.testing.assert_allclose(expected["alpha1"], ratio if loss == "l2" else ratio**2)
+    _assert_record(record, expected)
 
 
 @pytest.mark.parametrize("ord", ["inf", "2"])
@@ -178,7 +173,9 @@ def test_pgd_on_linear_models_of_two_classes(ord):
     attack = attacks.pgd(eps=EPS, step_size=EPS / 2, num_steps=40, ord=ord, bounds=None)
     record = advknow.transferability(_linear(w1), _linear(w2), x, attack=attack, key=KEY)
     # Up to the label's sign one direction for all x: the optimum along w_other - w_label.
-    s1, s2 = (np.sign(d) if ord == "inf" else oracles.unit(d) for d in (w1[1] - w1[0], w2[1] - w2[0]))
+    s1, s2 = (
+        np.sign(d) if ord == "inf" else oracles.unit(d) for d in (w1[1] - w1[0], w2[1] - w2[0])
+    )
     alpha1 = np.linalg.norm(w2 @ s1) / np.linalg.norm(w2 @ s2)
     np.testing.assert_allclose(record.alpha1_per_example, alpha1, rtol=1e-5)
     np.testing.assert_allclose(record.alpha2, 1.0, atol=1e-5)
@@ -202,9 +199,9 @@ def _rotated(network, seed):
 @pytest.mark.parametrize("linearize", [False, True])
 @pytest.mark.parametrize("name", ["singular", "pgd_2_output"])
 def test_rotating_the_outputs_changes_no_alpha(name, linearize):
-    g1, g2, x = _rotated(F1, 0), _rotated(F2, 1), _inputs(32, 10)
+    g1, g2, x = _rotated(F1, 0), _rotated(F2, 1), _inputs(64, 10)
     measure = functools.partial(
-        advknow.transferability, attack=_attack(name), key=KEY, linearize=linearize, batch_size=16
+        advknow.transferability, attack=_attack(name), key=KEY, linearize=linearize, batch_size=64
     )
     plain = measure(F1, F2, x)
     for pair in ((g1, F2), (F1, g2), (g1, g2)):
@@ -212,9 +209,9 @@ def test_rotating_the_outputs_changes_no_alpha(name, linearize):
         np.testing.assert_allclose(_alphas(rotated), _alphas(plain), atol=1e-5)
         np.testing.assert_allclose(rotated.alpha1_per_example, plain.alpha1_per_example, atol=3e-5)
     delta1, delta2 = (
-        advknow.perturb(f, x, attack=_attack("fgsm"), key=KEY, batch_size=16) for f in (F1, F2)
+        advknow.perturb(f, x, attack=_attack("fgsm"), key=KEY, batch_size=64) for f in (F1, F2)
     )
-    measure = functools.partial(advknow.from_deltas, linearize=linearize, batch_size=16)
+    measure = functools.partial(advknow.from_deltas, linearize=linearize, batch_size=64)
     records = [measure(*pair, x, delta1, delta2) for pair in ((F1, F2), (g1, g2))]
     np.testing.assert_allclose(_alphas(records[0]), _alphas(records[1]), atol=1e-5)
 
@@ -227,20 +224,20 @@ def _ragged(x, sizes):
 
 
 def test_batch_size_order_and_iterables_change_nothing():
-    x, attack = _inputs(50, 10), _attack("pgd")
+    x, attack = _inputs(64, 10), _attack("pgd")
     measure = functools.partial(advknow.transferability, F1, F2, attack=attack)
     whole = measure(x, key=KEY, batch_size=64)
-    example_keys = keys.per_example(KEY, 50)
+    example_keys = keys.per_example(KEY, 64)
     others = [measure(x, key=KEY, batch_size=size) for size in (1, 7)]
     others += [measure(x, key=example_keys, batch_size=7)]
-    others += [measure(_ragged(x, (3, 20, 1, 26)), key=KEY, batch_size=7)]
+    others += [measure(_ragged(x, (3, 20, 1, 40)), key=KEY, batch_size=7)]
     others += [measure([x[:20], jnp.asarray(x[20:])], key=example_keys, batch_size=7)]
     delta1, delta2 = (advknow.perturb(f, x, attack=attack, key=KEY, batch_size=7) for f in (F1, F2))
     others += [advknow.from_deltas(F1, F2, x, delta1, delta2, batch_size=7)]
     for other in others:
         _assert_record(other, whole.summary())
         np.testing.assert_allclose(other.alpha1_per_example, whole.alpha1_per_example, atol=1e-5)
-    order = np.random.default_rng(0).permutation(50)
+    order = np.random.default_rng(0).permutation(64)
     shuffled = measure(x[order], key=example_keys[order], batch_size=7)
     np.testing.assert_allclose(_alphas(shuffled), _alphas(whole), atol=1e-5)
     np.testing.assert_allclose(
@@ -251,9 +248,9 @@ def test_batch_size_order_and_iterables_change_nothing():
 
 
 def test_images_and_float64_input():
-    x, attack = _inputs(16, 10), _attack("singular")
+    x, attack = _inputs(64, 10), _attack("singular")
     flat = advknow.transferability(F1, F2, x, attack=attack, key=KEY)
-    images = x.reshape(16, 5, 2, 1).astype(np.float64)
+    images = x.reshape(64, 5, 2, 1).astype(np.float64)
     record = advknow.transferability(F1, F2, images, attack=attack, key=KEY)
     np.testing.assert_allclose(_alphas(record), _alphas(flat), atol=1e-6)
 
@@ -274,7 +271,9 @@ def test_one_program_for_all_batches_and_weights_of_an_architecture(name):
         return Partial(apply, (jax.random.normal(a, (6, 8)), jax.random.normal(b, (8, 3))))
 
     x = _inputs(61, 6)
-    measure = functools.partial(advknow.transferability, attack=_attack(name), key=KEY, batch_size=8)
+    measure = functools.partial(
+        advknow.transferability, attack=_attack(name), key=KEY, batch_size=8
+    )
     measure(network(0), network(1), x[:8])
     first = len(traces)
     measure(network(2), network(3), x)
@@ -290,29 +289,29 @@ def test_progress_is_told_after_each_batch():
     def progress(stage, done, total, note=""):
         told.append((stage, done, total))
 
-    x, attack = _inputs(40, 10), _attack("singular")
+    x, attack = _inputs(150, 10), _attack("singular")
     measure = functools.partial(
-        advknow.transferability, F1, F2, attack=attack, key=KEY, batch_size=16, progress=progress
+        advknow.transferability, F1, F2, attack=attack, key=KEY, batch_size=64, progress=progress
     )
     measure(x)
-    assert told == [("measure", 16, 40), ("measure", 32, 40), ("measure", 40, 40)]
+    assert told == [("measure", 64, 150), ("measure", 128, 150), ("measure", 150, 150)]
     told.clear()
-    measure([x[:16], x[16:20]])
-    assert told == [("measure", 16, None), ("measure", 20, None)]
+    measure([x[:64], x[64:80]])
+    assert told == [("measure", 64, None), ("measure", 80, None)]
     told.clear()
-    advknow.perturb(F1, x, attack=attack, key=KEY, batch_size=16, progress=progress)
-    assert told == [("attack", 16, 40), ("attack", 32, 40), ("attack", 40, 40)]
+    advknow.perturb(F1, x, attack=attack, key=KEY, batch_size=64, progress=progress)
+    assert told == [("attack", 64, 150), ("attack", 128, 150), ("attack", 150, 150)]
 
 
 def test_perturb_gives_the_deltas_of_the_attack():
-    x, attack = _inputs(16, 10), _attack("pgd")
+    x, attack = _inputs(64, 10), _attack("pgd")
     delta = advknow.perturb(F1, x, attack=attack, key=KEY, batch_size=7)
     assert isinstance(delta, np.ndarray)
     np.testing.assert_allclose(delta, attack(F1, x, KEY), atol=1e-6)
 
 
 def test_record_is_json_and_keeps_both_conventions():
-    record = advknow.transferability(F1, F2, _inputs(16, 10), attack=_attack("singular"), key=KEY)
+    record = advknow.transferability(F1, F2, _inputs(64, 10), attack=_attack("singular"), key=KEY)
     summary = json.loads(json.dumps(record.summary()))
     assert {"alpha1", "alpha2", "alpha2_squared", "n", "n_alpha1_above_one"} <= set(summary)
     assert not {"valid", "alpha1_per_example"} & set(summary)
@@ -320,4 +319,4 @@ def test_record_is_json_and_keeps_both_conventions():
     np.testing.assert_allclose(record.alpha1_alpha2**2, record.alpha1_alpha2_squared)
     np.testing.assert_allclose(record.alpha1, record.alpha1_per_example.mean())
     assert record.alpha1_per_example.dtype == np.float64
-    chex.assert_shape(record.valid, (16,))
+    chex.assert_shape(record.valid, (64,))

@@ -7,7 +7,6 @@ import pytest
 
 from advknow import moments
 
-
 _jitted = jax.jit(moments.of_batch)
 
 

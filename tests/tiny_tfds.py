@@ -13,7 +13,6 @@ from PIL import Image
 
 from advknow.data.prepared import CIFAR10_CLASS_NAMES, STL10_CLASS_NAMES
 
-
 PER_CLASS = {"train": 24, "test": 8}
 
 

@@ -73,7 +73,11 @@ def test_interval():
     [
         ([[0.5]], TypeError, r"x is a list; an array of shape \(batch, \.\.\.\) is needed"),
         (None, TypeError, "x is a NoneType; an array"),
-        (np.zeros(3, np.float32), ValueError, r"x has shape \(3,\); a batch of rank >= 2.*x\[None\]"),
+        (
+            np.zeros(3, np.float32),
+            ValueError,
+            r"x has shape \(3,\); a batch of rank >= 2.*x\[None\]",
+        ),
         (np.float32(1), ValueError, r"x has shape \(\); a batch of rank >= 2"),
         (np.zeros((0, 3), np.float32), ValueError, r"x has shape \(0, 3\); at least one example"),
         (np.zeros((3, 0), np.float32), ValueError, r"x has shape \(3, 0\); .*one number in each"),

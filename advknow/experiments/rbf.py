@@ -1,7 +1,8 @@
 """The data of the synthetic experiment: a Gaussian mixture and radial basis features (theory.md 7).
 
     x ~ 1/K sum_k N(mu_k, s^2 I),  mu_k ~ N(0, (1 - s^2) I)       K = 10 components in R^50
-    y = W phi(x) - mean,  phi_j(x) = exp(-|x - c_j|^2 / (2 n)),  c_j ~ N(0, 4 I)      100 features in R^10
+    y = W phi(x) - mean,  phi_j(x) = exp(-|x - c_j|^2 / (2 n))    100 features in R^10
+    c_j ~ N(0, 4 I),  W ~ N(0, I), scaled
 
 The poster fixes the sizes and the two ingredients; means, widths and weights are ours. Every
 coordinate of x has variance 1; y has mean 0 and the variance of the authors' data.

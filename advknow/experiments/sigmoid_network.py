@@ -117,13 +117,13 @@ def train(
         jax.random.fold_in(key, 0), num_inputs=x.shape[1], hidden=hidden, num_outputs=y.shape[1]
     )
     state = _optimizer(learning_rate, num_steps).init(weights)
-    x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
+    inputs, responses = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
     for epoch in range(epochs):
         weights, state, value = _epoch(
             weights,
             state,
-            x,
-            y,
+            inputs,
+            responses,
             jax.random.fold_in(key, epoch + 1),
             learning_rate=learning_rate,
             num_steps=num_steps,

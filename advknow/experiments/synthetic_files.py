@@ -100,7 +100,7 @@ def read_weights(path: str | pathlib.Path, *, num_inputs: int, num_outputs: int)
       FileNotFoundError, ValueError: as `read_data`.
     """
     found = _read(path, [f"{role}_{name}" for role in ROLES for name in Weights._fields])
-    networks = []
+    networks: list[Weights] = []
     for role in ROLES:
         first = _numbers(
             path,

@@ -7,6 +7,7 @@ f = model.bind(variables)          # x -> logits, what attacks and metrics take
 
 import functools
 from collections.abc import Callable
+from typing import Any, cast
 
 import flax.linen as nn
 
@@ -55,6 +56,8 @@ def create(
     validate.choice("model", name, MODELS)
     validate.integer("num_classes", num_classes, minimum=1)
     validate.number("width", width, above=0.0)
+    if not isinstance(input_shape, (tuple, list)):
+        raise TypeError(f"input_shape={input_shape!r} must be (height, width, channels).")
     shape = tuple(input_shape)
     if len(shape) != 3:
         raise ValueError(f"input_shape={input_shape} must be (height, width, channels).")
@@ -62,7 +65,7 @@ def create(
         validate.integer("input_shape", size, minimum=1)
     if shape[2] not in (1, 3):
         raise ValueError(f"input_shape={input_shape} has {shape[2]} channels; 1 or 3 are accepted.")
-    least = MODELS[name](width=float(width)).least_size  # type: ignore[attr-defined]
+    least = cast(Any, MODELS[name](width=float(width))).least_size
     if min(shape[:2]) < least:
         raise ValueError(
             f"input_shape={input_shape} is too small for {name}; height and width >= {least} are "

@@ -1,5 +1,6 @@
 """The layers that the architectures share."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +19,7 @@ def scaled(size: int, width: float) -> int:
 
 def flatten(x: Array) -> Array:
     """(B, ...) -> (B, n)."""
-    return x.reshape(x.shape[0], -1)
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 def conv(

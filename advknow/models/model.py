@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import cast
 
 import flax.linen as nn
 import jax
@@ -53,7 +54,8 @@ class Model:
 
     def features(self, variables: Variables, x: Array) -> Array:
         """Input of the last layer, evaluation mode: (B, H, W, C) -> (B, F)."""
-        return self.backbone.apply(self._flax(variables), self._normalise(x), train=False)
+        features = self.backbone.apply(self._flax(variables), self._normalise(x), train=False)
+        return cast(Array, features)
 
     def head(self, variables: Variables, features: Array) -> Array:
         """The last layer, g: (B, F) -> (B, k)."""
@@ -117,6 +119,12 @@ class Model:
         return found
 
     def _normalise(self, x: Array) -> Array:
+        dtype = getattr(x, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"x is a {type(x).__name__} of dtype {dtype}; an array of float pixels in [0, 1] "
+                "is needed (divide bytes by 255)."
+            )
         if tuple(x.shape[1:]) != self.input_shape:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; the model {self.name} takes (batch, "
