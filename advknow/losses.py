@@ -91,7 +91,7 @@ def _kl_value(y: Array, y_prime: Array) -> Array:
 def _without_reference(p: Array, v: Array) -> Array:
     """v less its entry at the most probable class.
 
-    KL and its H ignore what all entries share; of what is left, nothing cancels when p is saturated.
+    KL and its H ignore what all entries share; of what is left, nothing cancels when p saturates.
     """
     most_probable = jnp.argmax(p, axis=-1, keepdims=True)
     return v - jnp.take_along_axis(v, most_probable, axis=-1)
