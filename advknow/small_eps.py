@@ -19,6 +19,12 @@ from advknow.typing import ApplyFn, Progress
 _sums = jax.jit(moments.of_batch)
 
 
+def _unit(v: np.ndarray) -> np.ndarray:
+    """Unit vectors along v (B, d); zeros where v is."""
+    length = np.linalg.norm(v, axis=1, keepdims=True)
+    return v / np.where(length > 0, length, 1.0)
+
+
 def sums_of_grams(
     grams: Grams, *, index: int = 0, start: int = 0, size: int | None = None
 ) -> tuple[moments.TransferSums, np.ndarray, np.ndarray]:
@@ -37,11 +43,15 @@ def sums_of_grams(
     target = deviations.target[:, index]
     count = len(target)
     size = max(count, size or count)
+    numerator = gram.norms(grams.root_target, target[:, None])[:, 0]
+    denominator = gram.strongest(grams.target, grams.root_target)
+    defined = denominator > 0
+    # Only directions and the ratio count; a flat model's own lengths may be too small for float32.
     parts = (
-        deviations.source[:, index],
-        target,
-        gram.norms(grams.root_target, target[:, None])[:, 0],
-        gram.strongest(grams.target, grams.root_target),
+        _unit(deviations.source[:, index]),
+        _unit(target),
+        np.where(defined, numerator, 0.0) / np.where(defined, denominator, 1.0),
+        defined.astype(np.float64),
     )
     # Padded, so that one program serves all batches.
     padded = (np.pad(a, [(0, size - count)] + [(0, 0)] * (a.ndim - 1)) for a in parts)

@@ -38,6 +38,7 @@ BATCH_SIZE = flags.DEFINE_integer(
 _GENERATED = (
     "seed", "num_inputs", "num_outputs", "num_examples", "source_hidden", "target_hidden", "epochs"
 )  # fmt: skip
+flags.adopt_module_key_flags(app)
 
 
 def main() -> None:

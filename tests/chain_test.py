@@ -75,6 +75,17 @@ def test_the_small_eps_alphas_agree_with_attack_and_transfer(index):
         assert given.n == len(X)
 
 
+def test_a_flat_model_keeps_its_alphas():
+    plain, _ = small_eps_transferability(SOURCE, TARGET, X)
+    flat, _ = small_eps_transferability(
+        lambda x: 1e-25 * SOURCE(x), lambda x: 1e-25 * TARGET(x), X, loss="l2"
+    )
+    # Squares of these deviations would vanish in float32.
+    assert flat.n == len(X)
+    np.testing.assert_allclose(flat.alpha1, plain.alpha1, rtol=1e-5)
+    np.testing.assert_allclose(flat.alpha2, plain.alpha2, rtol=1e-5)
+
+
 @pytest.mark.parametrize("loss", ["l2", "kl", "random", "singular"])
 def test_the_theorems_hold_on_random_models(loss):
     if loss in ("random", "singular"):

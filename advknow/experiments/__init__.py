@@ -5,5 +5,7 @@ config                what a configuration holds
 tasks                 its data: disjoint source, labelled and target parts
 run                   trains, transfers, attacks and measures
 results               what comes out, and its files
-synthetic, rbf        the synthetic experiment (theory.md section 7)
+synthetic             the synthetic experiment (theory.md section 7)
+rbf, sigmoid_network  its data and its networks
+synthetic_files       its files, in the format of the authors' data
 """

@@ -1,15 +1,18 @@
-"""Two checkpoints, one sample, both directions: what `launch.measure` prints."""
+"""Two checkpoints and one sample: what `launch.measure` and `launch.chain` print."""
 
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from advknow import attacks, checkpoints, data, metrics, validate
+from advknow.chain import chain
+from advknow.data import Dataset
 from advknow.experiments import tasks
 from advknow.experiments.versions import versions
+from advknow.inner_product import Loss
 from advknow.training import evaluate
-from advknow.typing import AttackFn, Progress
+from advknow.typing import ApplyFn, AttackFn, Progress
 
 ATTACKS = ("fgsm", "pgd", "singular")
 COLUMNS = (
@@ -40,34 +43,36 @@ def attack_named(name: str, *, eps: float, num_steps: int, index: int) -> Attack
     return attacks.singular(index=index)
 
 
-def measure_checkpoints(
+class Pair(NamedTuple):
+    """Two checkpoints as functions of pixels, and the test images to measure them on."""
+
+    f_source: ApplyFn
+    f_target: ApplyFn
+    num_outputs: int
+    images: Dataset
+    dataset: str
+
+
+def load_pair(
     source: str | pathlib.Path,
     target: str | pathlib.Path,
     *,
-    attack: AttackFn,
     dataset: str | None = None,
     classes: tuple[str, ...] | None = None,
     data_dir: str | None = None,
-    linearize: bool = False,
     num_examples: int = 0,
     correct_only: bool = True,
-    batch_size: int = 64,
     seed: int = 0,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """The alphas of two checkpoints on test images, both directions, ready for JSON.
+) -> Pair:
+    """Reads two checkpoints and chooses test images.
 
     Args:
       source, target: checkpoint folders.
-      attack: from `advknow.attacks`; each model is attacked once.
       dataset, classes: what to measure on; by default what the target was trained on.
       data_dir: where the data set lies.
-      linearize: the small-eps limit (`metrics.transferability`).
       num_examples: at most so many test images; 0 for all.
       correct_only: only images that the target classifies correctly; needs the target's classes.
-      batch_size: images in one program.
-      seed: of the attacks' random starts and of the choice of images.
-      progress: told how far each attack is.
+      seed: of the choice of images.
 
     Raises:
       FileNotFoundError, ValueError: a checkpoint or data set that is missing or damaged, models of
@@ -108,12 +113,44 @@ def measure_checkpoints(
     if 0 < num_examples < len(indices):
         generator = np.random.default_rng(tasks.stage_seed(seed, "measured"))
         indices = np.sort(generator.choice(indices, num_examples, replace=False))
-    x = test.pixels(indices)
+    return Pair(
+        source_model.bind(source_variables),
+        target_model.bind(target_variables),
+        target_model.num_classes,
+        test.take(indices),
+        dataset,
+    )
+
+
+def measure_checkpoints(
+    source: str | pathlib.Path,
+    target: str | pathlib.Path,
+    *,
+    attack: AttackFn,
+    linearize: bool = False,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **choice: Any,
+) -> dict[str, Any]:
+    """The alphas of two checkpoints on test images, both directions, ready for JSON.
+
+    Args:
+      source, target: checkpoint folders.
+      attack: from `advknow.attacks`; each model is attacked once.
+      linearize: the small-eps limit (`metrics.transferability`).
+      batch_size: images in one program.
+      seed: of the attacks' random starts and of the choice of images.
+      progress: told how far each attack is.
+      **choice: of the images, as in `load_pair`.
+
+    Raises:
+      FileNotFoundError, ValueError: as `load_pair` and `metrics.from_deltas`.
+    """
+    pair = load_pair(source, target, seed=seed, **choice)
+    x = pair.images.pixels()
     key = tasks.stage_key(seed, "attack")
-    bound = {
-        "source": source_model.bind(source_variables),
-        "target": target_model.bind(target_variables),
-    }
+    bound = {"source": pair.f_source, "target": pair.f_target}
     deltas = {}
     for name, f in bound.items():
         deltas[name] = metrics.perturb(
@@ -130,14 +167,59 @@ def measure_checkpoints(
             linearize=linearize,
             batch_size=batch_size,
         ).summary()
+    return {**_described(source, target, pair, seed), **found, "versions": versions()}
+
+
+def chain_of_checkpoints(
+    source: str | pathlib.Path,
+    target: str | pathlib.Path,
+    *,
+    loss: Loss = "l2",
+    attack: AttackFn | None = None,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **choice: Any,
+) -> dict[str, Any]:
+    """The whole chain of two checkpoints (`advknow.chain`), ready for JSON.
+
+    Args:
+      source, target: checkpoint folders.
+      loss: whose Hessian is meant.
+      attack: of the alphas; None: the strongest small-eps attack.
+      batch_size, seed, progress: as in `measure_checkpoints`.
+      **choice: of the images, as in `load_pair`; y is one-hot where their classes are the target's
+        outputs, else KTD and Theorem 3 are left out.
+
+    Raises:
+      FileNotFoundError, ValueError: as `load_pair` and `advknow.chain.chain`.
+    """
+    pair = load_pair(source, target, seed=seed, **choice)
+    y = None
+    if len(pair.images.class_names) == pair.num_outputs:
+        y = np.eye(pair.num_outputs, dtype=np.float32)[pair.images.labels]
+    found = chain(
+        pair.f_source,
+        pair.f_target,
+        pair.images.pixels(),
+        y=y,
+        loss=loss,
+        attack=attack,
+        key=tasks.stage_key(seed, "attack"),
+        batch_size=batch_size,
+        progress=progress,
+    )
+    described = _described(source, target, pair, seed)
+    return {**described, "chain": found.summary(), "versions": versions()}
+
+
+def _described(source: Any, target: Any, pair: Pair, seed: int) -> dict[str, Any]:
     return {
         "source": str(source),
         "target": str(target),
-        "dataset": dataset,
-        "classes": list(classes),
+        "dataset": pair.dataset,
+        "classes": list(pair.images.class_names),
         "seed": seed,
-        **found,
-        "versions": versions(),
     }
 
 

@@ -11,6 +11,7 @@ Python objects are refused.
 import io
 import pathlib
 import zipfile
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -35,31 +36,27 @@ def _read(path: str | pathlib.Path, names: list[str]) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file.")
     try:
-        with np.load(path, allow_pickle=False) as content:
-            if not hasattr(content, "files"):
-                raise ValueError("a single array")
-            missing = [name for name in names if name not in content.files]
-            if missing:
+        content = np.load(path, allow_pickle=False)
+    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} is not an .npz file of NumPy arrays: {error}.") from error
+    if not isinstance(content, np.lib.npyio.NpzFile):
+        raise ValueError(f"{path} is not an .npz file of NumPy arrays: it holds a single array.")
+    with content:
+        missing = [name for name in names if name not in content.files]
+        if missing:
+            raise ValueError(
+                f"{path} lacks the array{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it "
+                f"holds {', '.join(content.files) or 'nothing'}."
+            )
+        found = {}
+        for name in names:
+            try:
+                found[name] = content[name]
+            except (ValueError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
                 raise ValueError(
-                    f"{path} lacks the array{'s' if len(missing) > 1 else ''} "
-                    f"{', '.join(missing)}; it holds {', '.join(content.files) or 'nothing'}."
-                )
-            found = {}
-            for name in names:
-                try:
-                    found[name] = content[name]
-                except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
-                    raise ValueError(
-                        f"{path}: the array {name} cannot be read ({error}); plain numbers are "
-                        "needed."
-                    ) from error
-            return found
-    except ValueError as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path} is not an .npz file of NumPy arrays: {error}.") from error
-    except (zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise ValueError(f"{path} is not an .npz file of NumPy arrays: {error}.") from error
+                    f"{path}: the array {name} cannot be read ({error}); plain numbers are needed."
+                ) from error
+        return found
 
 
 def _numbers(path, name: str, array: np.ndarray, shape: tuple, meaning: str) -> np.ndarray:
