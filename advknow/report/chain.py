@@ -189,7 +189,7 @@ def figure(chain: dict[str, Any], *, source: str = "f_S", target: str = "f_T") -
         color=KNOWLEDGE,
     )
     drawn.suptitle(
-        f"{source} → {target}: n = {chain['n']}, loss {chain['loss']}; alphas are norms, distances "
+        f"{source} → {target}: n = {chain['n']}, loss {chain['loss']}; alpha2 as a norm, distances "
         r"in units of $|\cdot|_H$",
         fontsize=11,
     )
