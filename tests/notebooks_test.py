@@ -23,8 +23,14 @@ def test_every_cell_runs(path, monkeypatch, capsys):
         monkeypatch.setattr(
             module,
             "preset",
+            # Two sources are enough to draw; five cost minutes of compiling.
             lambda name, preset=preset: config.scaled(
-                preset(name), epochs=2, width=0.06, num_examples=8, transfer_repeats=1
+                preset(name),
+                sources=preset(name).sources[:2],
+                epochs=2,
+                width=0.06,
+                num_examples=8,
+                transfer_repeats=1,
             ),
         )
     scope: dict = {}
