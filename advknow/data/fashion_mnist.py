@@ -96,8 +96,8 @@ def _read_part(folder: pathlib.Path, part: str, image_size: int) -> Dataset:
 def load(*, data_dir: str | None, image_size: int) -> DatasetSplits:
     """Fashion-MNIST from `data_dir` or Debian's folder; a tenth of train is validation.
 
-    28 x 28 gets a margin of zeros to 32 x 32. Where neither folder holds the files, a copy that
-    tensorflow-datasets has prepared is read.
+    28 x 28 gets a margin of zeros to 32 x 32. Where the folder does not hold the files,
+    tensorflow-datasets' copy is read, and prepared first where there is TensorFlow and a network.
 
     Raises:
       FileNotFoundError: no files; says how to get them. ValueError: damaged files, by name.
@@ -106,11 +106,15 @@ def load(*, data_dir: str | None, image_size: int) -> DatasetSplits:
     if all(_find(folder, name) is None for names in FILES.values() for name in names):
         from advknow.data import prepared
 
-        if prepared.is_prepared("fashion_mnist", data_dir):
+        try:
             return prepared.load(
                 "fashion_mnist", CLASS_NAMES, data_dir=data_dir, image_size=image_size
             )
-        raise FileNotFoundError(f"fashion_mnist is not in {folder}. {HOW_TO_GET_IT}.")
+        except (FileNotFoundError, ImportError) as error:
+            raise FileNotFoundError(
+                f"fashion_mnist is not in {folder}. {HOW_TO_GET_IT}. Through tensorflow-datasets: "
+                f"{error}"
+            ) from error
     train = _read_part(folder, "train", image_size)
     test = _read_part(folder, "test", image_size)
     shares = (1.0 - VALIDATION_SHARE, VALIDATION_SHARE)

@@ -1,4 +1,4 @@
-"""CIFAR-10 and STL-10 through tensorflow-datasets.
+"""CIFAR-10 and STL-10 (and Fashion-MNIST without its files) through tensorflow-datasets.
 
 Reading what is prepared (array_record files, `tfds.data_source`) needs no TensorFlow. Preparing
 does: the builders of these data sets open and encode files through it.
@@ -53,19 +53,17 @@ def _tfds() -> Any:
     return tfds
 
 
-def is_prepared(name: str, data_dir: str | None) -> bool:
-    """Whether tensorflow-datasets finds array_record files of this data set in its folder."""
-    try:
-        tfds = _tfds()
-        builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
-        return builder.info.splits.total_num_examples > 0
-    except Exception:  # whatever keeps tfds from finding it, it is not there to be read
-        return False
+def _in_short(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
 
 
 def _prepared_builder(name: str, data_dir: str | None) -> Any:
     tfds = _tfds()
-    builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    except Exception as error:  # tfds raises many types, for other versions' folders too
+        raise FileNotFoundError(f"{name} cannot be opened: {_in_short(error)}") from error
     if builder.info.splits.total_num_examples > 0:
         return builder
     try:
@@ -79,8 +77,7 @@ def _prepared_builder(name: str, data_dir: str | None) -> Any:
         builder.download_and_prepare(file_format="array_record")
     except Exception as error:  # tfds raises many types where a download fails
         raise FileNotFoundError(
-            f"{name} could not be downloaded and prepared in {builder.data_dir}: "
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            f"{name} could not be downloaded and prepared in {builder.data_dir}: {_in_short(error)}"
         ) from error
     return builder
 
