@@ -14,7 +14,7 @@ from launch.progress import reporter
 PRESET = flags.DEFINE_string(
     "preset",
     "digits",
-    "digits (two minutes on two cores), fashion (real images, under 90 minutes on two cores; needs "
+    "digits (four minutes for both experiments on two cores), fashion (real images, under 90 minutes on two cores; needs "
     "Debian's dataset-fashion-mnist or --data_dir) or poster (CIFAR-10 -> STL-10 at full size; "
     "needs a GPU or TPU, and the extra advknow[tfds] to prepare the data).",
 )
