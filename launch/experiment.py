@@ -14,9 +14,9 @@ from launch.progress import reporter
 PRESET = flags.DEFINE_string(
     "preset",
     "digits",
-    "digits (four minutes for both experiments on two cores), fashion (real images, under 90 minutes on two cores; needs "
-    "Debian's dataset-fashion-mnist or --data_dir) or poster (CIFAR-10 -> STL-10 at full size; "
-    "needs a GPU or TPU, and the extra advknow[tfds] to prepare the data).",
+    "digits (two cores: four minutes for both experiments), fashion (real images, two cores: under "
+    "90 minutes; needs Debian's dataset-fashion-mnist or --data_dir) or poster (CIFAR-10 -> STL-10 at full "
+    "size; needs a GPU or TPU, and the extra advknow[tfds] to prepare the data).",
 )
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for results and checkpoints; runs/EXPERIMENT-PRESET by default."
