@@ -15,8 +15,8 @@ PRESET = flags.DEFINE_string(
     "preset",
     "digits",
     "digits (two cores: four minutes for both experiments), fashion (real images, two cores: under "
-    "90 minutes; needs Debian's dataset-fashion-mnist or --data_dir) or poster (CIFAR-10 -> STL-10 at full "
-    "size; needs a GPU or TPU, and the extra advknow[tfds] to prepare the data).",
+    "90 minutes; needs Debian's dataset-fashion-mnist or --data_dir) or poster (CIFAR-10 -> STL-10 "
+    "at full size; needs a GPU or TPU, and the extra advknow[tfds] to prepare the data).",
 )
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for results and checkpoints; runs/EXPERIMENT-PRESET by default."
