@@ -28,7 +28,7 @@ def blobs(n, *, shape=(8, 8, 1), num_classes=3, seed=0, noise=40, name="blobs", 
 
 
 def random_variables(model, seed=0):
-    """Variables as after a training: no zero, no one, positive where they are statistics."""
+    """Variables as after a training: no zero, no one, variances positive."""
     rng = np.random.default_rng(seed)
     variables = jax.eval_shape(model.init, jax.random.key(0))
 
@@ -42,8 +42,11 @@ def random_variables(model, seed=0):
 
     drawn = {"params": jax.tree_util.tree_map_with_path(draw, variables["params"])}
     if "batch_stats" in variables:
-        drawn["batch_stats"] = jax.tree.map(
-            lambda leaf: jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), leaf.dtype),
+        # Means about 0: with all of them positive, every unit of a ResNet would be dead.
+        drawn["batch_stats"] = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: jnp.asarray(
+                rng.uniform(0.5, 1.5, leaf.shape) - ("mean" in str(path[-1])), leaf.dtype
+            ),
             variables["batch_stats"],
         )
     return drawn
