@@ -72,7 +72,7 @@ def padded(batch: Array, size: int) -> Array:
 
 
 def batches(
-    x: Sample, batch_size: int, y: Sample | None = None
+    x: Sample, batch_size: int, y: Sample | None = None, *, size: int | None = None
 ) -> Iterator[tuple[Array, int, np.ndarray | None]]:
     """The sample in batches of one size: (x padded to it, true examples, their rows of y).
 
@@ -80,6 +80,7 @@ def batches(
       x: (N, ...) floats, or an iterable of such batches of any sizes.
       batch_size: examples in one program.
       y: (N, d) floats, or an iterable of such; the rows belong to those of x in order.
+      size: to which batches are padded; by default batch_size, or N where x is a smaller array.
 
     Raises:
       TypeError, ValueError: x or y not an array or iterable of float arrays, empty, of wrong rank,
@@ -87,7 +88,7 @@ def batches(
     """
     validate.integer("batch_size", batch_size, minimum=1)
     # An iterable may go on after a short batch; an array does not.
-    size = min(batch_size, total(x) or batch_size)
+    size = size or min(batch_size, total(x) or batch_size)
     found = False
     for batch, rows in _paired(x, y):
         for start in range(0, batch.shape[0], batch_size):

@@ -22,7 +22,19 @@ from advknow.data import Dataset
 from advknow.evaluation import check_dataset, extract_features
 from advknow.forward import Augment, HeadOnFeatures, HeadOnImages, WholeModel, check_augment
 from advknow.models import Model
-from advknow.sgd import Forward, Progress, TrainConfig, create_state, epochs, init_key, report
+from advknow.sgd import (
+    Forward,
+    OnStep,
+    Progress,
+    Restore,
+    TrainConfig,
+    create_state,
+    epochs,
+    init_key,
+    report,
+    resumed,
+    total_steps,
+)
 from advknow.typing import Array, PyTree
 
 METHODS = ("last_layer", "all", "closed_form")
@@ -43,6 +55,8 @@ def fine_tune(
     batch_size: int = 256,
     progress: Progress | None = None,
     progress_steps: int | None = None,
+    restore: Restore | None = None,
+    on_step: OnStep | None = None,
 ) -> tuple[Model, PyTree]:
     """Transfers a trained model to new classes; the variables are those after the last step.
 
@@ -61,6 +75,8 @@ def fine_tune(
       batch_size: of the passes that compute features; no result depends on it beyond rounding.
       progress: as in `training.fit`, validation_accuracy None.
       progress_steps: as in `training.fit`.
+      restore, on_step: as in `training.fit`, for a transfer that can be gone on with; not used by
+        "closed_form".
 
     Returns:
       The model with the new number of classes, and its variables; with "last_layer" (no drift) and
@@ -96,7 +112,14 @@ def fine_tune(
     if progress_steps is not None:
         validate.integer("progress_steps", progress_steps, minimum=1)
     sgd = functools.partial(
-        _sgd, labels=train.labels, config=config, key=key, progress=progress, every=progress_steps
+        _sgd,
+        labels=train.labels,
+        config=config,
+        key=key,
+        restore=restore,
+        progress=progress,
+        progress_steps=progress_steps,
+        on_step=on_step,
     )
     head = _new_head(new_model, init_key(key))
     start = new_model.with_head(variables, head["kernel"], head["bias"])
@@ -126,17 +149,30 @@ def _sgd(
     labels: np.ndarray,
     config: TrainConfig,
     key: Array,
+    restore: Restore | None,
     progress: Progress | None,
-    every: int | None,
+    progress_steps: int | None,
+    on_step: OnStep | None,
 ) -> tuple[PyTree, PyTree]:
     """The parameters and batch_stats after the last step."""
-    state = create_state(params, batch_stats, config, key)
+    start = create_state(params, batch_stats, config, key)
+    state = resumed(start, restore, total_steps(config, len(inputs)))
     steps = epochs(
-        state, forward, frozen, inputs, labels, config, progress=progress, progress_steps=every
+        state,
+        forward,
+        frozen,
+        inputs,
+        labels,
+        config,
+        progress=progress,
+        progress_steps=progress_steps,
+        on_step=on_step,
     )
     for after, record in steps:
         state = after
         report(progress, record, config)
+        if on_step is not None:
+            on_step(state)
     return state.params, state.batch_stats
 
 

@@ -9,7 +9,7 @@ One pass over the examples, cost linear in N, memory constant but for alpha1 of 
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "linearize"))
-def _batch_sums(
+def batch_sums(
     f1: ApplyFn,
     f2: ApplyFn,
     x: Array,
@@ -35,8 +35,19 @@ def _batch_sums(
     mask: Array,
     *,
     loss: AdversarialLoss,
-    linearize: bool,
-):
+    linearize: bool = False,
+) -> tuple[moments.TransferSums, Array, Array]:
+    """The sums of `advknow.moments` over one batch, direction f1 -> f2.
+
+    Args:
+      f1, f2, loss, linearize: as in `transferability`; f1 and f2 as `Partial`.
+      x, delta1, delta2: (B, ...).
+      index: (B,) int, the examples' indices in the whole sample.
+      mask: (B,) bool, False for padding.
+
+    Returns:
+      the sums; alpha1 (B,), 0 where it is not defined; (B,) bool, where it is.
+    """
     if linearize:
         y2, forward2 = jax.linearize(f2, x)
         deviation_11 = jax.jvp(f1, (x,), (delta1,))[1]
@@ -81,7 +92,7 @@ def _measure(
     for x, delta1, delta2, count in perturbed:
         size = x.shape[0]
         of_batch, batch_alpha1, used = jax.device_get(
-            _batch_sums(
+            batch_sums(
                 f1,
                 f2,
                 x,
@@ -175,22 +186,41 @@ def perturb(
     key: Array,
     batch_size: int = 64,
     progress: Progress | None = None,
+    done: np.ndarray | None = None,
+    on_batch: Callable[[int, Callable[[], np.ndarray]], None] | None = None,
 ) -> np.ndarray:
     """delta of every example of x, on the host, with the keys of `transferability`: (N, ...).
 
     For `from_deltas`: a model attacked once serves every pair that it is in.
+
+    Args:
+      f, x, attack, key, batch_size, progress: as in `transferability`.
+      done: (k, ...), deltas of the first k examples from an earlier call; the rest is attacked.
+      on_batch: called with (k, a function that gives the first k deltas) after each batch.
+
+    Raises:
+      ValueError: as `transferability`; `done` not of x's shape but for its length.
     """
     validate.integer("batch_size", batch_size, minimum=1)
     validate.inputs("x", x)
+    if done is not None and (done.shape[1:] != x.shape[1:] or len(done) > x.shape[0]):
+        raise ValueError(
+            f"done has shape {done.shape}; (k, {', '.join(map(str, x.shape[1:]))}) with k <= "
+            f"{x.shape[0]} is needed."
+        )
     f = as_pytree(f)
     example_keys = keys.per_example(key, x.shape[0])
-    found, start = [], 0
-    for batch, count, _ in batches(x, batch_size):
-        of_batch = padded(example_keys[start : start + count], batch.shape[0])
-        found.append(np.asarray(attack(f, batch, of_batch))[:count])
-        start += count
-        if progress is not None:
-            progress("attack", start, x.shape[0])
+    found = [] if done is None or not len(done) else [np.asarray(done)]
+    start = len(found[0]) if found else 0
+    if start < x.shape[0]:
+        for batch, count, _ in batches(x[start:], batch_size, size=min(batch_size, x.shape[0])):
+            of_batch = padded(example_keys[start : start + count], batch.shape[0])
+            found.append(np.asarray(attack(f, batch, of_batch))[:count])
+            start += count
+            if progress is not None:
+                progress("attack", start, x.shape[0])
+            if on_batch is not None:
+                on_batch(start, lambda: np.concatenate(found))
     return np.concatenate(found)
 
 

@@ -30,6 +30,10 @@ SCHEDULES = ("cosine", "constant")
 _INIT, _ORDER, _STEP = 0, 1, 2
 
 Progress = Callable[[dict[str, Any]], None]
+# Called with a TrainState; its arrays are valid during the call only.
+OnStep = Callable[["TrainState"], None]
+# Given the state before the first step, returns the one to go on from, or None to begin with it.
+Restore = Callable[["TrainState"], "TrainState | None"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,6 +152,35 @@ def _start(
     )
 
 
+def total_steps(config: TrainConfig, n: int) -> int:
+    """Steps of all epochs over n examples."""
+    return config.epochs * (n // min(config.batch_size, n))
+
+
+def resumed(start: TrainState, restore: Restore | None, total: int) -> TrainState:
+    """What `restore` makes of the state before the first step, or that state itself.
+
+    Raises:
+      TypeError: no TrainState. ValueError: one of other parameters, or past the last step.
+    """
+    found = None if restore is None else restore(start)
+    if found is None:
+        return start
+    if not isinstance(found, TrainState):
+        raise TypeError(f"restore returned a {type(found).__name__}; a TrainState is needed.")
+    if _shapes(found) != _shapes(start):
+        raise ValueError("restore returned the state of another model: its arrays differ.")
+    if int(found.step) > total:
+        raise ValueError(
+            f"restore returned a state of {int(found.step)} steps; this training has only {total}."
+        )
+    return copy(found)
+
+
+def _shapes(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda a: (tuple(a.shape), str(a.dtype)), tree)
+
+
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:
     """The learning rate of step 0 <= step < total."""
     return config.learning_rate * float(_decay(config.schedule, step, total))
@@ -232,6 +265,7 @@ def epochs(
     *,
     progress: Progress | None = None,
     progress_steps: int | None = None,
+    on_step: OnStep | None = None,
 ) -> Iterator[tuple[TrainState, EpochRecord]]:
     """Trains from `state.step` to the last epoch; yields the state and its record after each.
 
@@ -247,6 +281,7 @@ def epochs(
       config: the settings.
       progress: called with {"kind": "step", "step", "steps"}.
       progress_steps: every so many steps; never where None.
+      on_step: called with the state after each step but the last of an epoch, which is yielded.
 
     Raises:
       FloatingPointError: the loss or a parameter is NaN or infinite after an epoch.
@@ -254,7 +289,7 @@ def epochs(
     n = len(inputs)
     size = min(config.batch_size, n)
     steps_per_epoch = n // size
-    total = config.epochs * steps_per_epoch
+    total = total_steps(config, n)
     step, best = int(state.step), state.best
     device_inputs, device_labels = jnp.asarray(inputs), jnp.asarray(labels, jnp.int32)
     rate, device_total = jnp.float32(config.learning_rate), jnp.float32(total)
@@ -278,6 +313,8 @@ def epochs(
             step += 1
             if progress is not None and progress_steps is not None and step % progress_steps == 0:
                 progress({"kind": "step", "step": step, "steps": total})
+            if on_step is not None and step % steps_per_epoch:
+                on_step(state._replace(best=best))
         sums, finite = jax.device_get(
             (state.sums, _all_finite((state.sums, state.params, state.batch_stats)))
         )

@@ -7,7 +7,6 @@ section 6). The optimizer is in `advknow.sgd`, transfer in `advknow.fine_tuning`
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,9 @@ from advknow.models import Model
 from advknow.sgd import (
     Best,
     EpochRecord,
+    OnStep,
     Progress,
+    Restore,
     TrainConfig,
     TrainState,
     copy,
@@ -29,6 +30,8 @@ from advknow.sgd import (
     epochs,
     init_key,
     report,
+    resumed,
+    total_steps,
 )
 from advknow.typing import Array, PyTree
 
@@ -73,8 +76,8 @@ def fit(
     augment: Augment | None = None,
     progress: Progress | None = None,
     progress_steps: int | None = None,
-    state: TrainState | None = None,
-    on_epoch: Callable[[TrainState], None] | None = None,
+    restore: Restore | None = None,
+    on_step: OnStep | None = None,
 ) -> FitResult:
     """Trains a model from new parameters; returns the best of its epochs by validation.
 
@@ -92,25 +95,32 @@ def fit(
       progress: called with {"kind": "epoch", "epoch", "epochs", "loss", "train_accuracy",
         "validation_accuracy", "learning_rate", "steps_per_second"} after each epoch.
       progress_steps: also call it with {"kind": "step", "step", "steps"} every so many steps.
-      state: goes on from a state that `on_epoch` saw, bit for bit as if never interrupted, with the
-        state's key in place of `key`; model, data, config and augment must be those of the start.
-      on_epoch: called with the state after each epoch. Its arrays are valid during the call only
-        (the next step takes their memory): copy or save what is to be kept.
+      restore: given the state before the first step, returns one that `on_step` saw, from which the
+        training goes on bit for bit as if never interrupted (model, data, config and augment must
+        be those of the start), or None.
+      on_step: called with the state after each step, after the last of an epoch with its best. Its
+        arrays are valid during the call only (the next step takes their memory): copy or save what
+        is to be kept.
 
     Raises:
-      ValueError, TypeError: data sets that are empty, overlap, or do not fit the model; a state
-        that is another model's or past the last step; anything else of a wrong kind.
+      ValueError, TypeError: data sets that are empty, overlap, or do not fit the model; a restored
+        state that is another model's or past the last step; anything else of a wrong kind.
       FloatingPointError: NaN or infinity in the loss or the parameters.
     """
     _check_fit(model, train, validation, config, augment, progress_steps)
     forward = WholeModel(model, augment)
-    if state is None:
-        variables = _init(model, init_key(key))
-        state = create_state(variables["params"], variables.get("batch_stats", {}), config, key)
-        start = forward.variables(state.params, state.batch_stats)
-        state = state._replace(best=Best(copy(start), jnp.int32(-1), jnp.int32(0)))
-    best = _check_state(model, state, config, train)
-    state, history = copy(state), []
+    variables = _init(model, init_key(key))
+    start = create_state(variables["params"], variables.get("batch_stats", {}), config, key)
+    variables = forward.variables(start.params, start.batch_stats)
+    start = start._replace(best=Best(copy(variables), jnp.int32(-1), jnp.int32(0)))
+    state = resumed(start, restore, total_steps(config, len(train)))
+    best, history = state.best, []
+    assert best is not None
+
+    def with_best(state: TrainState) -> None:
+        if on_step is not None:
+            on_step(state._replace(best=best))
+
     steps = epochs(
         state,
         forward,
@@ -120,6 +130,7 @@ def fit(
         config,
         progress=progress,
         progress_steps=progress_steps,
+        on_step=None if on_step is None else with_best,
     )
     for state, record in steps:
         variables = forward.variables(state.params, state.batch_stats)
@@ -129,8 +140,7 @@ def fit(
             best = Best(copy(variables), jnp.int32(correct), jnp.int32(record.epoch))
         history.append(record)
         report(progress, record, config)
-        if on_epoch is not None:
-            on_epoch(state._replace(best=best))
+        with_best(state)
     return FitResult(
         variables=best.variables,
         best_epoch=int(best.epoch),
@@ -160,25 +170,3 @@ def _check_fit(
     check_dataset("train", train, model, model.num_classes)
     check_dataset("validation", validation, model, model.num_classes)
     data.check_disjoint(train, validation, names=("train", "validation"))
-
-
-def _check_state(model: Model, state: TrainState, config: TrainConfig, train: Dataset) -> Best:
-    """The state's best, where the state can be gone on with."""
-    if not isinstance(state, TrainState) or state.best is None:
-        raise TypeError(
-            "state must be None or a TrainState that on_epoch of `fit` was called with."
-        )
-    expected = jax.eval_shape(model.init, jax.random.key(0))
-    if _shapes(expected["params"]) != _shapes(state.params):
-        raise ValueError(f"state is of another model than {model.name}: its parameters differ.")
-    total = config.epochs * (len(train) // min(config.batch_size, len(train)))
-    if int(state.step) > total:
-        raise ValueError(
-            f"state has done {int(state.step)} steps; epochs={config.epochs} of this data are only "
-            f"{total}."
-        )
-    return state.best
-
-
-def _shapes(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda a: (tuple(a.shape), str(a.dtype)), tree)

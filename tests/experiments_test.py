@@ -3,12 +3,21 @@
 import dataclasses
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
-from advknow import data
-from advknow.experiments import adv2know, know2adv, measure, results, single, tasks
+from advknow import data, metrics
+from advknow.experiments import (
+    adv2know,
+    know2adv,
+    measure,
+    results,
+    single,
+    stages,
+    tasks,
+)
 from advknow.experiments.config import (
     Attack,
     ExperimentConfig,
@@ -165,15 +174,31 @@ def test_the_same_run_again_gives_the_same_numbers(finished, tmp_path):
     assert again.rows == finished[1].rows
 
 
-def test_a_finished_training_is_not_repeated(finished, monkeypatch):
+def test_a_finished_run_is_only_read(finished, monkeypatch):
     workdir, found = finished
-    from advknow.experiments import run as module
+
+    def done_again(*args, **kwargs):
+        raise AssertionError("done again")
+
+    for name in ("fit", "fine_tune"):
+        monkeypatch.setattr(stages, name, done_again)
+    monkeypatch.setattr(metrics, "perturb", done_again)
+    assert run(tiny(), workdir).rows == found.rows
+    assert not (workdir / "unfinished").exists()
+
+
+def test_trainings_are_kept_where_results_are_not(finished, tmp_path, monkeypatch):
+    """Checkpoints of a run without results.json are read; attacks and measurements are new."""
+    workdir, found = finished
+    copied = tmp_path / "run"
+    shutil.copytree(workdir, copied)
+    (copied / "results.json").unlink()
 
     def trained_again(*args, **kwargs):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(module, "fit", trained_again)
-    assert module.run(tiny(), workdir).rows == found.rows
+    monkeypatch.setattr(stages, "fit", trained_again)
+    assert run(tiny(), copied).rows == found.rows
 
 
 def test_another_configuration_in_the_same_folder_is_refused(finished):
@@ -181,7 +206,7 @@ def test_another_configuration_in_the_same_folder_is_refused(finished):
         run(tiny(seed=5), finished[0])
 
 
-def test_a_batch_size_of_one_gives_the_same_alphas(finished, tmp_path):
+def test_another_batch_size_gives_the_same_results(finished, tmp_path):
     other = run(tiny(attack_batch_size=7), tmp_path)
     for a, b in zip(finished[1].rows, other.rows, strict=True):
         for name in results.METRICS:
@@ -203,15 +228,11 @@ def test_the_checkpoints_measure_as_the_run_did(finished):
     assert "target_to_source" in measure.text(measured)
 
 
-def test_no_correct_image_is_said(tmp_path):
-    hopeless = TrainConfig(epochs=1, batch_size=1000, learning_rate=1e-9)
-    # All images are of a class that an untrained model does not predict: labels permuted.
-    config = tiny(target_training=hopeless, target=Task("digits", ("5",)))
-    from advknow.experiments import run as module
-
-    target, _ = tasks.load(config)
+def test_no_correct_image_is_said():
+    target, _ = tasks.load(tiny())
+    none = np.zeros(len(target.test), bool)
     with pytest.raises(NothingCorrectError, match=r"0 of .* target test images correctly"):
-        module._measured_examples(config, target.test, np.zeros(len(target.test), bool))
+        stages.measured_examples(tiny(), target.test, none)
 
 
 def test_training_and_transfer_on_their_own(tmp_path):

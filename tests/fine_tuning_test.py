@@ -105,6 +105,35 @@ def test_learns_and_is_deterministic(mlp_source, method):
     assert bits(tune(mlp_source, method=method, config=config)[1]) == bits(tuned)
 
 
+@pytest.mark.parametrize(
+    "route",
+    [
+        {},
+        {"augment": AUGMENT},
+        {"batch_norm_drift": True},
+        {"method": "all"},
+    ],
+    ids=str,
+)
+def test_transfer_goes_on_from_a_state_bit_for_bit(source, route):
+    states = {}
+
+    def keep(state):
+        states[int(state.step)] = jax.tree.map(jnp.copy, state)
+
+    whole = tune(source, **route, on_step=keep)[1]
+    middle = sorted(states)[len(states) // 2]
+    seen = []
+    rest = tune(
+        source,
+        **route,
+        restore=lambda _: states[middle],
+        on_step=lambda state: seen.append(int(state.step)),
+    )[1]
+    assert bits(rest) == bits(whole)
+    assert seen == [step for step in sorted(states) if step > middle]
+
+
 @pytest.mark.parametrize("augment", [None, AUGMENT])
 def test_other_key_other_head(source, augment):
     one, two = (tune(source, augment=augment, key=jax.random.key(k))[1] for k in (1, 2))

@@ -42,23 +42,29 @@ def test_mlp_learns_digits_within_seconds():
     assert seconds < 30  # about 3 s on two idle cores
 
 
+def kept(states):
+    """An `on_step` that keeps a copy of every state, by its step."""
+
+    def keep(state):
+        states[int(state.step)] = jax.tree.map(jnp.copy, state)
+
+    return keep
+
+
 def assert_goes_on_bit_for_bit(model, config):
-    """A training resumed from its second epoch equals the one that was never interrupted."""
-    states = []
-    whole = fit(
-        model,
-        config=config,
-        augment=AUGMENT,
-        on_epoch=lambda state: states.append(jax.tree.map(jnp.copy, state)),
-    )
-    rest = fit(model, config=config, augment=AUGMENT, state=states[1], key=jax.random.key(99))
-    assert bits(rest.variables) == bits(whole.variables)
-    assert rest.history == whole.history[2:]
-    assert (rest.best_epoch, rest.best_validation_accuracy) == (
-        whole.best_epoch,
-        whole.best_validation_accuracy,
-    )
-    assert int(states[1].step) == 8  # the state that was given survives
+    """A training resumed within and after its second epoch equals one never interrupted."""
+    states = {}
+    whole = fit(model, config=config, augment=AUGMENT, on_step=kept(states))
+    assert len(states) == 4 * config.epochs
+    for step in (7, 8):
+        rest = fit(model, config=config, augment=AUGMENT, restore=lambda _, at=step: states[at])
+        assert bits(rest.variables) == bits(whole.variables)
+        assert rest.history == whole.history[step // 4 :]
+        assert (rest.best_epoch, rest.best_validation_accuracy) == (
+            whole.best_epoch,
+            whole.best_validation_accuracy,
+        )
+        assert int(states[step].step) == step  # the state that was given survives
     return whole
 
 
@@ -93,21 +99,21 @@ def test_best_epoch_is_by_validation_and_not_the_last(mlp):
     validation = blobs(64, num_classes=2, noise=20, seed=1)
     validation = dataclasses.replace(validation, labels=1 - validation.labels)
     model = mlp.replace_classes(2)
-    states = []
+    states = {}
     result = training.fit(
         model,
         train,
         validation,
         config=training.TrainConfig(epochs=12, batch_size=16, learning_rate=0.002, momentum=0.5),
         key=jax.random.key(0),
-        on_epoch=lambda state: states.append(jax.tree.map(jnp.copy, state)),
+        on_step=kept(states),
     )
     accuracies = [record.validation_accuracy for record in result.history]
     assert max(accuracies) > accuracies[-1]
     latest_best = max(i for i, a in enumerate(accuracies) if a == max(accuracies))
     assert result.best_epoch == latest_best + 1
     assert result.best_validation_accuracy == max(accuracies)
-    assert bits(result.variables["params"]) == bits(states[latest_best].params)
+    assert bits(result.variables["params"]) == bits(states[4 * (latest_best + 1)].params)
     measured = training.evaluate(model, result.variables, validation).accuracy
     assert measured == result.best_validation_accuracy
 
@@ -154,7 +160,6 @@ def test_divergence_is_an_error(mlp):
         ({"key": 0}, TypeError, r"key=0 must be a JAX key"),
         ({"augment": 3}, TypeError, r"augment=3"),
         ({"progress_steps": 0}, ValueError, r"progress_steps=0"),
-        ({"state": 3}, TypeError, r"state must be None or a TrainState"),
     ],
 )
 def test_hostile_input_is_named(mlp, settings, error, message):
@@ -170,11 +175,13 @@ def test_hostile_input_is_named(mlp, settings, error, message):
 
 
 def test_state_of_another_model_or_a_longer_training_is_refused(mlp):
-    states = []
-    fit(mlp, on_epoch=lambda state: states.append(jax.tree.map(jnp.copy, state)))
+    states = {}
+    fit(mlp, on_step=kept(states))
     other = models.create("mlp", num_classes=3, input_shape=(8, 8, 1), width=0.2)
-    with pytest.raises(ValueError, match="state is of another model than mlp"):
-        fit(other, state=states[0])
+    with pytest.raises(ValueError, match="restore returned the state of another model"):
+        fit(other, restore=lambda _: states[4])
     shorter = dataclasses.replace(CONFIG, epochs=2)
-    with pytest.raises(ValueError, match=r"state has done 16 steps; epochs=2 .* only 8"):
-        fit(mlp, config=shorter, state=states[-1])
+    with pytest.raises(ValueError, match=r"restore returned a state of 16 steps; .* only 8"):
+        fit(mlp, config=shorter, restore=lambda _: states[16])
+    with pytest.raises(TypeError, match="restore returned a dict; a TrainState is needed"):
+        fit(mlp, restore=lambda _: {})

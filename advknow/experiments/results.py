@@ -27,6 +27,12 @@ COLUMNS = (
     "alpha1_alpha2_squared",
     "alpha1_alpha2_squared_unbiased",
     "alpha1_alpha2_squared_se",
+    "gmd_relative",
+    "rho2",
+    "fmd",
+    "fmd_relative",
+    "ktd",
+    "ktd_relative",
     "n",
     "n_degenerate",
     "n_alpha1_above_one",
@@ -35,7 +41,8 @@ COLUMNS = (
     "num_params",
     "similarity",
 )
-METRICS = ("alpha1", "alpha2_squared", "alpha1_alpha2_squared")
+ALPHAS = ("alpha1", "alpha2_squared", "alpha1_alpha2_squared")
+METRICS = (*ALPHAS, "rho2", "fmd_relative", "ktd")
 CONVENTION = (
     "alpha2_squared and alpha1_alpha2_squared are squares, as in the poster's image tables; alpha2 "
     "and alpha1_alpha2 are the norms."
@@ -49,7 +56,9 @@ class Results:
     Attributes:
       experiment, preset, direction, seed: as in the configuration.
       rows: one a source, keys `COLUMNS`; accuracies and knowledge_transfer in percent of the test
-        part, knowledge_transfer_se over draws of the labelled part (None for a single draw).
+        part, knowledge_transfer_se over draws of the labelled part (None for a single draw). The
+        distances (theory.md sections 3 and 4, H = I) are of the same n examples: gmd_relative and
+        fmd_relative over the norm of the target's gradient and logits, ktd of one-hot labels.
       target: accuracy (percent), n_test, n_correct, n_measured, model, width, num_params.
       settings: the whole configuration.
       versions: of Python, JAX and what the numbers depend on; the device too.
@@ -75,7 +84,11 @@ class Results:
         logarithm of the number of parameters.
         """
         transfer = [row["knowledge_transfer"] for row in self.rows]
-        columns = {name: [row[name] for row in self.rows] for name in METRICS}
+        columns = {
+            name: [row[name] for row in self.rows]
+            for name in METRICS
+            if all(row.get(name) is not None for row in self.rows)
+        }
         similarity = [row["similarity"] for row in self.rows]
         if any(s is not None for s in similarity):
             columns["baseline_similarity"] = [s or 0.0 for s in similarity]
@@ -109,7 +122,7 @@ def from_dict(content: dict[str, Any]) -> Results:
 def to_csv(rows: list[dict[str, Any]]) -> str:
     """The rows as CSV, columns `COLUMNS`; empty where a value does not exist."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n", extrasaction="raise")
+    writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n", extrasaction="raise")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()

@@ -6,7 +6,7 @@ from typing import Any
 from advknow import checkpoints, data, files, models
 from advknow.experiments import tasks
 from advknow.experiments.config import Task, Transfer
-from advknow.experiments.run import augmentation
+from advknow.experiments.stages import augmentation
 from advknow.experiments.versions import versions
 from advknow.training import TrainConfig, evaluate, fine_tune, fit
 from advknow.typing import Progress

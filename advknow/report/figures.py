@@ -5,7 +5,7 @@ import pathlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from advknow.experiments.results import METRICS, Results
+from advknow.experiments.results import ALPHAS, Results
 from advknow.report.tables import ARROWS
 
 LABELS = {
@@ -25,7 +25,7 @@ def experiment_figure(results: Results) -> Figure:
     figure = Figure(figsize=(11.0, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     correlations = results.correlations()
-    for axes, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
+    for axes, metric in zip(figure.subplots(1, len(ALPHAS)), ALPHAS, strict=True):
         for row, colour in zip(results.rows, COLOURS * len(results.rows), strict=False):
             axes.errorbar(
                 row["knowledge_transfer"],

@@ -12,6 +12,9 @@ NAMES = {
     "alpha1": "alpha1",
     "alpha2_squared": "alpha2 (squared)",
     "alpha1_alpha2_squared": "alpha1*alpha2 (squared)",
+    "rho2": "rho²",
+    "fmd_relative": "FMD (relative)",
+    "ktd": "KTD",
     "baseline_similarity": "baseline: share of common classes",
     "baseline_log_num_params": "baseline: model size (log parameters)",
 }
@@ -113,8 +116,54 @@ def notes(results: Results) -> list[str]:
     return [*lines, note] if note else lines
 
 
+def _chain(results: Results) -> list[list[str]]:
+    """The paper's chain, source by source; only the header where the results are older than it."""
+    rows = [
+        [
+            FIRST_COLUMN.get(results.experiment, "source"),
+            "alpha1",
+            "GMD relative",
+            "rho²",
+            "FMD",
+            "FMD relative",
+            "KTD",
+            "KTD relative",
+            "transfer %",
+        ]
+    ]
+    for row in results.rows:
+        if row.get("rho2") is not None:
+            rows.append(
+                [
+                    row["source"],
+                    f"{row['alpha1']:.3f}",
+                    f"{row['gmd_relative']:.4f}",
+                    f"{row['rho2']:.4f}",
+                    f"{row['fmd']:.3f}",
+                    f"{row['fmd_relative']:.3f}",
+                    f"{row['ktd']:.3f}",
+                    f"{row['ktd_relative']:.3f}",
+                    f"{row['knowledge_transfer']:.1f}",
+                ]
+            )
+    return rows
+
+
+CHAIN_NOTE = (
+    "The chain, link by link: gradient matching distance and rho² = 1 - relative² (what share of "
+    "the target's gradient the attacks on the source explain), function matching distance to the "
+    "target's logits, knowledge transfer distance to one-hot labels; H = I, least squares over the "
+    "same n images (theory, sections 3 and 4)."
+)
+
+
 def _render(results: Results, layout: Callable[[list[list[str]]], list[str]]) -> list[str]:
     return layout([_header(results), *(_cells(results, row) for row in results.rows)])
+
+
+def _render_chain(results: Results, layout: Callable[[list[list[str]]], list[str]]) -> list[str]:
+    rows = _chain(results)
+    return [CHAIN_NOTE, "", *layout(rows), ""] if len(rows) > 1 else []
 
 
 def text(results: Results) -> str:
@@ -126,6 +175,8 @@ def text(results: Results) -> str:
             *_render(results, _aligned),
             "",
             *notes(results),
+            "",
+            *_render_chain(results, _aligned),
             "Correlation with knowledge transfer over the rows, two-sided exact permutation p:",
             *_correlation_lines(results),
             "",
@@ -148,6 +199,7 @@ def markdown(results: Results) -> str:
             "",
             " ".join(notes(results)),
             "",
+            *_render_chain(results, _markdown),
             "Correlation with knowledge transfer over the rows, two-sided exact permutation p:",
             "",
             *(f"- {line.strip()}" for line in _correlation_lines(results)),

@@ -1,0 +1,248 @@
+"""The stages of an experiment; each goes on where it was stopped.
+
+trained      data -> variables          attacked    f, x -> delta
+measured     f_S, f_T, x, y, deltas -> alphas and distances
+transferred  f_S, few labels -> accuracies
+"""
+
+import functools
+import pathlib
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from advknow import checkpoints, data, metrics
+from advknow.data import Dataset
+from advknow.experiments import pair, tasks
+from advknow.experiments.config import ExperimentConfig, Source
+from advknow.experiments.journal import Journal
+from advknow.experiments.unfinished import Unfinished
+from advknow.models import Model
+from advknow.training import TrainConfig, evaluate, fine_tune, fit
+from advknow.typing import ApplyFn, AttackFn, Progress, PyTree
+
+
+class Session(NamedTuple):
+    """What every stage writes to: the workdir, its unfinished work and journal, the screen."""
+
+    folder: pathlib.Path
+    unfinished: Unfinished
+    journal: Journal
+    progress: Progress
+
+
+class NothingCorrectError(ValueError):
+    """The target model classifies no test image correctly, so there is nothing to measure on."""
+
+
+@functools.lru_cache(maxsize=8)
+def _random_crop(flip: bool):
+    # One object for all trainings: it is a static argument of the compiled step.
+    return data.augment(random_crop=4, flip=flip)
+
+
+def augmentation(dataset_name: str, wanted: bool):
+    """The augmentation of that data set, or None where it is not wanted."""
+    return _random_crop(data.info(dataset_name).flip) if wanted else None
+
+
+def told(session: Session, stage: str):
+    """The `progress` of `fit` and `fine_tune`: every epoch to the screen and into the journal."""
+
+    def tell(event: dict[str, Any]) -> None:
+        if event["kind"] != "epoch":
+            return
+        note = f"loss {event['loss']:.3f}"
+        if event["validation_accuracy"] is not None:
+            note += f", validation {100 * event['validation_accuracy']:.1f} %"
+        session.progress(stage, event["epoch"], event["epochs"], note)
+        session.journal.write(**{**event, "stage": stage})
+
+    return tell
+
+
+def _named(session: Session, name: str) -> Progress:
+    """The screen's progress under this stage's name."""
+    return lambda stage, done, total, note="": session.progress(name, done, total, note)
+
+
+def trained(
+    session: Session,
+    folder: pathlib.Path,
+    name: str,
+    model: Model,
+    parts: tasks.Parts,
+    training: TrainConfig,
+    dataset: str,
+    config: ExperimentConfig,
+) -> PyTree:
+    """The best variables of this training; read from `folder` where it is done already."""
+    if (folder / checkpoints.METADATA_FILE).exists():
+        stored, variables, _ = checkpoints.restore_model(folder)
+        if stored != model:
+            raise ValueError(f"{folder} holds another model than {model}; choose another workdir.")
+        return variables
+    stage = f"train {name}"
+    with session.journal.stage(stage):
+        session.unfinished.begin()
+        fitted = fit(
+            model,
+            parts.train,
+            parts.test if config.checkpoint_on_test else parts.validation,
+            config=training,
+            key=tasks.stage_key(config.seed, f"train/{name}"),
+            augment=augmentation(dataset, config.augment),
+            progress=told(session, stage),
+            restore=session.unfinished.restore_training(stage),
+            on_step=session.unfinished.save_training(stage),
+        )
+        metadata = {
+            **checkpoints.model_metadata(model),
+            "stage": name,
+            "dataset": dataset,
+            "class_names": list(parts.train.class_names),
+            "best_epoch": fitted.best_epoch,
+            "best_validation_accuracy": fitted.best_validation_accuracy,
+            "seed": config.seed,
+        }
+        checkpoints.save(folder, fitted.variables, metadata)
+    session.unfinished.clear(stage)
+    return fitted.variables
+
+
+def measured_examples(
+    config: ExperimentConfig, test: Dataset, correct: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of the correctly classified test images, at most `num_examples`, and their labels."""
+    indices = np.flatnonzero(correct)
+    if len(indices) == 0:
+        raise NothingCorrectError(
+            f"the target model classifies 0 of {len(test)} target test images correctly, and only "
+            "those count; train it longer (--epochs) or on more classes."
+        )
+    if 0 < config.num_examples < len(indices):
+        generator = np.random.default_rng(tasks.stage_seed(config.seed, "measured"))
+        indices = np.sort(generator.choice(indices, config.num_examples, replace=False))
+    return test.pixels(indices), test.labels[indices]
+
+
+def attacked(
+    session: Session,
+    name: str,
+    f: ApplyFn,
+    x: np.ndarray,
+    *,
+    attack: AttackFn,
+    config: ExperimentConfig,
+) -> np.ndarray:
+    """delta of every example."""
+    stage = f"attack {name}"
+    found = session.unfinished.load(stage)
+    done = None if found is None else found[0]["delta"]
+    if done is not None and len(done) == len(x):
+        return done
+
+    def save(count: int, deltas: Any) -> None:
+        session.unfinished.save(
+            stage, lambda: {"delta": deltas()}, {"done": count}, last=count == len(x)
+        )
+
+    with session.journal.stage(stage):
+        session.unfinished.begin()
+        return metrics.perturb(
+            f,
+            x,
+            attack=attack,
+            key=tasks.stage_key(config.seed, "attack"),
+            batch_size=config.attack_batch_size,
+            progress=_named(session, stage),
+            done=done,
+            on_batch=save,
+        )
+
+
+def measured(
+    session: Session,
+    source: str,
+    f_source: ApplyFn,
+    f_target: ApplyFn,
+    x: np.ndarray,
+    labels: np.ndarray,
+    delta_source: np.ndarray,
+    delta_target: np.ndarray,
+    *,
+    config: ExperimentConfig,
+) -> pair.Measured:
+    """The alphas and distances of a source."""
+    stage = f"measure {source}"
+    found = session.unfinished.load(stage)
+
+    def save(state: pair.PairState) -> None:
+        session.unfinished.save(
+            stage, lambda: pair.state_arrays(state), {}, last=len(state.alpha1) == len(x)
+        )
+
+    with session.journal.stage(stage):
+        session.unfinished.begin()
+        return pair.measure_pair(
+            f_source,
+            f_target,
+            x,
+            np.eye(len(config.target.class_names))[labels],
+            delta_source,
+            delta_target,
+            direction=config.direction,
+            batch_size=config.attack_batch_size,
+            progress=_named(session, stage),
+            restore=None
+            if found is None
+            else lambda start: pair.state_from_arrays(found[0], start),
+            on_batch=save,
+        )
+
+
+def transferred(
+    session: Session,
+    config: ExperimentConfig,
+    source: Source,
+    model: Model,
+    variables: PyTree,
+    target: tasks.Parts,
+) -> list[float]:
+    """Accuracy in percent on the target's test part, one a draw of the labelled images."""
+    settings, stage = config.transfer, f"transfer {source.name}"
+    found = session.unfinished.load(stage)
+    accuracies: list[float] = [] if found is None else list(found[1]["accuracies"])
+    sgd = settings.method != "closed_form"
+    with session.journal.stage(stage):
+        for repeat in range(len(accuracies), settings.repeats):
+            session.unfinished.begin()
+            draw = f"{stage} {repeat}"
+            head, head_variables = fine_tune(
+                model,
+                variables,
+                tasks.labelled(config, target, repeat),
+                num_classes=len(target.train.class_names),
+                method=settings.method,
+                config=settings.training if sgd else None,
+                key=(
+                    tasks.stage_key(config.seed, f"transfer/{source.name}/{repeat}")
+                    if sgd
+                    else None
+                ),
+                batch_norm_drift=settings.batch_norm_drift,
+                augment=augmentation(config.target.dataset, settings.augment and sgd),
+                restore=session.unfinished.restore_training(draw),
+                on_step=session.unfinished.save_training(draw),
+            )
+            accuracies.append(100.0 * evaluate(head, head_variables, target.test).accuracy)
+            session.unfinished.clear(draw)
+            session.progress(stage, repeat + 1, settings.repeats)
+            session.unfinished.save(stage, dict, {"accuracies": accuracies}, last=True)
+    return accuracies
+
+
+def source_folder(session: Session, name: str) -> pathlib.Path:
+    """Where a source's checkpoint is."""
+    return session.folder / "sources" / re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
