@@ -30,6 +30,8 @@ from advknow import models
 from advknow.typing import PyTree
 
 METADATA_FILE = "metadata.json"
+# What a training run writes beside its checkpoint, in the same folder.
+_BESIDE = ("config.json", "metrics.jsonl", "unfinished", "train.json", "finetune.json")
 _FORMAT = "advknow checkpoint"
 _VERSION = 1
 _ARRAYS = re.compile(r"arrays-[0-9a-f]{16}")
@@ -194,7 +196,11 @@ def _check_destination(folder: Path) -> None:
             raise ValueError(f"path={str(folder)!r}: {part} is a file; a folder is needed.")
     if not folder.is_dir():
         return
-    foreign = sorted(entry.name for entry in folder.iterdir() if not _is_ours(entry))
+    foreign = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if not _is_ours(entry) and entry.name not in _BESIDE
+    )
     if foreign:
         raise ValueError(
             f"path={str(folder)!r} holds other things than a checkpoint ({foreign[0]}); a new or "

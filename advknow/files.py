@@ -6,6 +6,8 @@ import pathlib
 import tempfile
 from typing import Any
 
+CONFIG = "config.json"
+
 
 def write_atomically(path: str | pathlib.Path, content: str | bytes) -> None:
     """Writes a file so that a reader, or a crash, sees the old one or the new one, never half.
@@ -53,7 +55,7 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     Raises:
       ValueError: the folder holds a run with other settings; the message shows the difference.
     """
-    path = workdir / "config.json"
+    path = workdir / CONFIG
     wanted = json.loads(json.dumps(config, allow_nan=False))
     if not path.exists():
         write_atomically(path, json.dumps(wanted, indent=2) + "\n")

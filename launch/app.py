@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -13,6 +15,9 @@ COMPILATION_CACHE = flags.DEFINE_string(
     None,
     "Folder for compiled programs, so that a second start compiles nothing; ~/.cache/advknow/jax "
     "by default, '' for none.",
+)
+SAVE_INTERVAL = flags.DEFINE_float(
+    "save_interval", 30.0, "Seconds between two snapshots of unfinished work in the workdir."
 )
 
 
@@ -35,13 +40,39 @@ def _use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def run(main: Callable[[], None], *, usage: str) -> None:
+_asked_to_stop: list[int] = []
+
+
+def stop_requested() -> bool:
+    """Whether SIGTERM or Ctrl-C came; long work asks after every step and saves before it stops."""
+    return bool(_asked_to_stop)
+
+
+def _on_signal(number: int, frame: object) -> None:
+    if _asked_to_stop:
+        raise KeyboardInterrupt
+    _asked_to_stop.append(number)
+    print("stopping: saving what is done (once more stops at once)", file=sys.stderr, flush=True)
+
+
+def command() -> str:
+    """The command line that started this process."""
+    name = pathlib.Path(sys.argv[0]).stem
+    return shlex.join(["python", "-m", f"launch.{name}", *sys.argv[1:]])
+
+
+def run(
+    main: Callable[[], None], *, usage: str, resumes: Callable[[], bool] = lambda: False
+) -> None:
     """Parses the flags and calls `main()`; what a user can mend is one line, no traceback.
 
     Args:
       main: reads its flags and does the work. ValueError, TypeError, OSError and ImportError that
         it raises are printed as `error: ...`, and the exit status is 2.
       usage: the launcher's docstring, shown by --help.
+      resumes: whether, with these flags, `main` asks `stop_requested` and raises StoppedError when
+        its work is saved; the exit status is then 128 + the signal's number, and the command that
+        goes on is printed.
     """
     sys.modules["__main__"].__doc__ = usage
 
@@ -55,9 +86,17 @@ def run(main: Callable[[], None], *, usage: str) -> None:
             sys.exit(2)
         # orbax tells of every file it writes.
         logging.set_verbosity(logging.WARNING)
+        if resumes():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, _on_signal)
+        from advknow.experiments.unfinished import StoppedError
+
         try:
             _use_compilation_cache()
             main()
+        except StoppedError as error:
+            print(f"{error}; what is done is saved, this goes on: {command()}", file=sys.stderr)
+            sys.exit(128 + _asked_to_stop[0])
         except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
             if os.environ.get("ADVKNOW_TRACEBACK"):
                 raise

@@ -1,14 +1,12 @@
 """The flags that adv2know and know2adv share, and what both do with them."""
 
 import pathlib
-import shlex
-import sys
 from collections.abc import Callable
 
 from absl import flags
 
 from advknow.experiments.config import TRANSFER_METHODS, ExperimentConfig, scaled
-from launch import app
+from launch import app, tensorboard
 from launch.progress import reporter
 
 PRESET = flags.DEFINE_string(
@@ -92,16 +90,20 @@ def main(preset: Callable[[str], ExperimentConfig], usage: str) -> None:
         workdir = WORKDIR.value
         if workdir is None:
             workdir = f"runs/{config.experiment}-{config.preset}"
-        name = f"python -m launch.{config.experiment}"
         results = run_experiment(
             config,
             workdir,
             progress=reporter(quiet=app.QUIET.value),
-            command=shlex.join([*name.split(), *sys.argv[1:]]),
+            command=app.command(),
+            save_interval=app.SAVE_INTERVAL.value,
+            stop=app.stop_requested,
+            on_event=tensorboard.writer(workdir),
         )
         figure = pathlib.Path(workdir) / "figure.png"
         figures.save(figures.experiment_figure(results), figure)
         print(tables.text(results))
+        if not app.QUIET.value:
+            print(tables.times(results))
         print(f"results.json, results.csv, config.json and figure.png are in {workdir}")
 
-    app.run(run, usage=usage)
+    app.run(run, usage=usage, resumes=lambda: True)

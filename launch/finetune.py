@@ -11,7 +11,7 @@ import json
 
 from absl import flags
 
-from launch import app
+from launch import app, tensorboard
 from launch.progress import reporter
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Checkpoint folder of the source model.")
@@ -33,6 +33,7 @@ BATCH_NORM_DRIFT = flags.DEFINE_bool(
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the labelled images, the new layer and the order.")
 
 flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(tensorboard)
 
 
 def main() -> None:
@@ -65,10 +66,13 @@ def main() -> None:
         ),
         seed=SEED.value,
         progress=reporter(quiet=app.QUIET.value),
+        save_interval=app.SAVE_INTERVAL.value,
+        stop=app.stop_requested,
+        on_event=tensorboard.writer(WORKDIR.value),
     )
     files.write_atomically(f"{WORKDIR.value}/finetune.json", json.dumps(found, indent=2) + "\n")
     print(single.text(found))
 
 
 if __name__ == "__main__":
-    app.run(main, usage=__doc__)
+    app.run(main, usage=__doc__, resumes=lambda: True)

@@ -7,7 +7,7 @@ wrote. Prints a table (squares and norms) and writes measure.json.
 """
 
 import json
-import pathlib
+from typing import Any
 
 from absl import flags
 
@@ -42,14 +42,31 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder for measure.json; not wri
 flags.adopt_module_key_flags(app)
 
 
+def _settings() -> dict[str, Any]:
+    """What a workdir's run is recognised by: every flag that the figures depend on."""
+    names = "source target dataset classes attack eps num_steps index num_examples batch_size seed"
+    values = {name: flags.FLAGS[name].value for name in names.split()}
+    return {"launch": "measure", **values, "correct_only": CORRECT_ONLY.value}
+
+
 def main() -> None:
     """Reads the flags, measures, prints."""
     from advknow import files
-    from advknow.experiments import measure
+    from advknow.experiments import measure, stages
 
     if not SOURCE.value or not TARGET.value:
         raise ValueError(
             f"source={SOURCE.value!r}, target={TARGET.value!r}: two checkpoint folders are needed."
+        )
+    session = None
+    if WORKDIR.value is not None:
+        folder = files.make_workdir(WORKDIR.value)
+        files.claim(folder, _settings())
+        session = stages.session(
+            folder,
+            progress=reporter(quiet=app.QUIET.value),
+            save_interval=app.SAVE_INTERVAL.value,
+            stop=app.stop_requested,
         )
     found = measure.measure_checkpoints(
         SOURCE.value,
@@ -66,13 +83,14 @@ def main() -> None:
         batch_size=BATCH_SIZE.value,
         seed=SEED.value,
         progress=reporter(quiet=app.QUIET.value),
+        session=session,
     )
     print(measure.text(found))
-    if WORKDIR.value is not None:
-        folder = files.make_workdir(WORKDIR.value)
+    if session is not None:
         content = json.dumps(found, indent=2, allow_nan=False) + "\n"
-        files.write_atomically(pathlib.Path(folder) / "measure.json", content)
+        files.write_atomically(session.folder / "measure.json", content)
+        session.unfinished.clear()
 
 
 if __name__ == "__main__":
-    app.run(main, usage=__doc__)
+    app.run(main, usage=__doc__, resumes=lambda: WORKDIR.value is not None)

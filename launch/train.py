@@ -10,7 +10,7 @@ import json
 
 from absl import flags
 
-from launch import app
+from launch import app, tensorboard
 from launch.progress import reporter
 
 MODEL = flags.DEFINE_string("model", "lenet", "mlp, lenet, alexnet, resnet18 or resnet50.")
@@ -30,6 +30,7 @@ AUGMENT = flags.DEFINE_bool("augment", True, "Random crops, and flips where they
 SEED = flags.DEFINE_integer("seed", 0, "Seed of initialisation, order and augmentation.")
 
 flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(tensorboard)
 
 
 def main() -> None:
@@ -60,10 +61,13 @@ def main() -> None:
         augment=AUGMENT.value,
         seed=SEED.value,
         progress=reporter(quiet=app.QUIET.value),
+        save_interval=app.SAVE_INTERVAL.value,
+        stop=app.stop_requested,
+        on_event=tensorboard.writer(WORKDIR.value),
     )
     files.write_atomically(f"{WORKDIR.value}/train.json", json.dumps(found, indent=2) + "\n")
     print(single.text(found))
 
 
 if __name__ == "__main__":
-    app.run(main, usage=__doc__)
+    app.run(main, usage=__doc__, resumes=lambda: True)

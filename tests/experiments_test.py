@@ -246,8 +246,11 @@ def test_training_and_transfer_on_their_own(tmp_path):
         augment=False,
     )
     assert found["test_accuracy"] > 90
-    with pytest.raises(ValueError, match="holds a checkpoint already"):
-        single.train(tmp_path / "a", model="mlp", dataset="digits", training=training)
+    settings = {"model": "lenet", "dataset": "digits", "classes": ("0", "1", "2", "3")}
+    again = single.train(tmp_path / "a", training=training, augment=False, **settings)
+    assert again == found
+    with pytest.raises(ValueError, match="other settings: .*seed: 0 -> 3"):
+        single.train(tmp_path / "a", training=training, augment=False, seed=3, **settings)
     with pytest.raises(ValueError, match=r"classes=\(\) is empty"):
         single.train(tmp_path / "c", model="mlp", dataset="digits", classes=(), training=training)
     transfer = TrainConfig(epochs=30, batch_size=32, learning_rate=0.02)

@@ -8,7 +8,7 @@ import numpy as np
 from advknow import attacks, checkpoints, data, metrics, validate
 from advknow.chain import chain
 from advknow.data import Dataset
-from advknow.experiments import tasks
+from advknow.experiments import stages, tasks
 from advknow.experiments.versions import versions
 from advknow.inner_product import Loss
 from advknow.training import evaluate
@@ -131,6 +131,7 @@ def measure_checkpoints(
     batch_size: int = 64,
     seed: int = 0,
     progress: Progress | None = None,
+    session: stages.Session | None = None,
     **choice: Any,
 ) -> dict[str, Any]:
     """The alphas of two checkpoints on test images, both directions, ready for JSON.
@@ -142,6 +143,7 @@ def measure_checkpoints(
       batch_size: images in one program.
       seed: of the attacks' random starts and of the choice of images.
       progress: told how far each attack is.
+      session: in a workdir, where unfinished attacks are kept and gone on with.
       **choice: of the images, as in `load_pair`.
 
     Raises:
@@ -153,9 +155,11 @@ def measure_checkpoints(
     bound = {"source": pair.f_source, "target": pair.f_target}
     deltas = {}
     for name, f in bound.items():
-        deltas[name] = metrics.perturb(
-            f, x, attack=attack, key=key, batch_size=batch_size, progress=progress
-        )
+        settings: dict[str, Any] = {"attack": attack, "key": key, "batch_size": batch_size}
+        if session is None:
+            deltas[name] = metrics.perturb(f, x, progress=progress, **settings)
+        else:
+            deltas[name] = stages.attacked(session, name, f, x, **settings)
     found: dict[str, Any] = {}
     for first, second in (("source", "target"), ("target", "source")):
         found[f"{first}_to_{second}"] = metrics.from_deltas(

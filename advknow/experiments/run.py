@@ -18,20 +18,14 @@ import numpy as np
 from advknow import files, models
 from advknow.experiments import results, stages, tasks
 from advknow.experiments.config import ExperimentConfig, Source
-from advknow.experiments.journal import Journal
 from advknow.experiments.results import Results
 from advknow.experiments.stages import NothingCorrectError, Session
-from advknow.experiments.unfinished import Unfinished
 from advknow.experiments.versions import versions
 from advknow.models import Model
-from advknow.training import Evaluation, evaluate
-from advknow.typing import Progress
+from advknow.training import Evaluation, TrainConfig, evaluate
+from advknow.typing import Progress, PyTree
 
 __all__ = ["NothingCorrectError", "run"]
-
-
-def _silent(stage: str, done: int, total: int | None, note: str = "") -> None:
-    pass
 
 
 def _finished(folder: pathlib.Path, config: ExperimentConfig) -> Results | None:
@@ -45,6 +39,37 @@ def _finished(folder: pathlib.Path, config: ExperimentConfig) -> Results | None:
     if any(set(row) != set(results.COLUMNS) for row in found.rows):
         return None
     return found
+
+
+def _trained(
+    session: Session,
+    config: ExperimentConfig,
+    folder: pathlib.Path,
+    name: str,
+    model: Model,
+    parts: tasks.Parts,
+    training: TrainConfig,
+    dataset: str,
+) -> PyTree:
+    """The best variables by validation, or by test where the authors' slip is asked for."""
+    variables, _ = stages.trained(
+        session,
+        folder,
+        name,
+        model,
+        parts.train,
+        parts.test if config.checkpoint_on_test else parts.validation,
+        training=training,
+        key=tasks.stage_key(config.seed, f"train/{name}"),
+        augment=stages.augmentation(dataset, config.augment),
+        metadata={
+            "stage": name,
+            "dataset": dataset,
+            "class_names": list(parts.train.class_names),
+            "seed": config.seed,
+        },
+    )
+    return variables
 
 
 def _row(
@@ -65,19 +90,25 @@ def _row(
         input_shape=x.shape[1:],
         width=source.width,
     )
-    variables = stages.trained(
+    variables = _trained(
         session,
+        config,
         stages.source_folder(session, source.name),
         source.name,
         model,
         parts,
         source.training,
         source.task.dataset,
-        config,
     )
     f_source = model.bind(variables)
     delta_source = stages.attacked(
-        session, source.name, f_source, x, attack=config.attack.make(), config=config
+        session,
+        source.name,
+        f_source,
+        x,
+        attack=config.attack.make(),
+        key=tasks.stage_key(config.seed, "attack"),
+        batch_size=config.attack_batch_size,
     )
     found = stages.measured(
         session,
@@ -155,15 +186,14 @@ def run(
     folder = files.make_workdir(workdir)
     target, sources = tasks.load(config)
     files.claim(folder, config.to_dict())
-    journal = Journal(folder, on_event)
-    unfinished = Unfinished(
-        folder, interval=save_interval, stop=stop, on_save=lambda _: journal.lap()
+    session = stages.session(
+        folder, progress=progress, save_interval=save_interval, stop=stop, on_event=on_event
     )
+    journal, unfinished = session.journal, session.unfinished
     if (found := _finished(folder, config)) is not None:
         results.write(found, folder)
         unfinished.clear()
         return found
-    session = Session(folder, unfinished, journal, progress or _silent)
     folders = {stages.source_folder(session, source.name) for source in config.sources}
     if len(folders) < len(config.sources):
         names = [source.name for source in config.sources]
@@ -175,21 +205,27 @@ def run(
         input_shape=target.train.images.shape[1:],
         width=config.target_width,
     )
-    target_variables = stages.trained(
+    target_variables = _trained(
         session,
+        config,
         folder / "target",
         "target",
         target_model,
         target,
         config.target_training,
         config.target.dataset,
-        config,
     )
     evaluation = evaluate(target_model, target_variables, target.test)
     x, labels = stages.measured_examples(config, target.test, evaluation.correct)
     f_target = target_model.bind(target_variables)
     delta_target = stages.attacked(
-        session, "target", f_target, x, attack=config.attack.make(), config=config
+        session,
+        "target",
+        f_target,
+        x,
+        attack=config.attack.make(),
+        key=tasks.stage_key(config.seed, "attack"),
+        batch_size=config.attack_batch_size,
     )
     rows = []
     for source in config.sources:

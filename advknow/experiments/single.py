@@ -1,15 +1,14 @@
 """One training, one transfer: what `launch.train` and `launch.finetune` do."""
 
+import dataclasses
 import pathlib
 from typing import Any
 
 from advknow import checkpoints, data, files, models
-from advknow.experiments import tasks
+from advknow.experiments import stages, tasks
 from advknow.experiments.config import Task, Transfer
-from advknow.experiments.stages import augmentation
 from advknow.experiments.versions import versions
-from advknow.training import TrainConfig, evaluate, fine_tune, fit
-from advknow.typing import Progress
+from advknow.training import TrainConfig, evaluate, fine_tune
 
 
 def _parts(task: Task, data_dir: str | None, channels: int | None = None) -> tasks.Parts:
@@ -20,26 +19,15 @@ def _parts(task: Task, data_dir: str | None, channels: int | None = None) -> tas
     return tasks.Parts(*selected)
 
 
-def _told(progress: Progress | None, stage: str):
-    def told(event: dict[str, Any]) -> None:
-        if progress is None or event["kind"] != "epoch":
-            return
-        accuracy = event["validation_accuracy"]
-        note = f"loss {event['loss']:.3f}"
-        if accuracy is not None:
-            note += f", validation {100 * accuracy:.1f} %"
-        progress(stage, event["epoch"], event["epochs"], note)
-
-    return told
-
-
-def _unused(workdir: str | pathlib.Path) -> pathlib.Path:
+def _begin(workdir: str | pathlib.Path, settings: dict[str, Any], **session: Any) -> stages.Session:
+    """A session in the workdir, which holds nothing or a run of the same settings."""
     folder = files.make_workdir(workdir)
-    if (folder / checkpoints.METADATA_FILE).exists():
+    if (folder / checkpoints.METADATA_FILE).exists() and not (folder / files.CONFIG).exists():
         raise ValueError(
-            f"workdir={str(workdir)!r} holds a checkpoint already; choose another folder."
+            f"workdir={str(workdir)!r} holds a checkpoint of another run; choose another folder."
         )
-    return folder
+    files.claim(folder, settings)
+    return stages.session(folder, **session)
 
 
 def train(
@@ -53,26 +41,27 @@ def train(
     data_dir: str | None = None,
     augment: bool = True,
     seed: int = 0,
-    progress: Progress | None = None,
+    **session: Any,
 ) -> dict[str, Any]:
     """Trains a model on the train part, keeps the best epoch of the validation part.
 
     Args:
-      workdir: becomes the checkpoint; must not hold one.
+      workdir: becomes the checkpoint. One of the same settings is gone on with, or only read.
       model, width: as `models.create`.
       dataset, classes, data_dir: as `data.load` and `data.select_classes`; None for all classes.
       training: of SGD.
       augment: random crops, and flips where the classes survive them.
       seed: of everything random.
-      progress: told the epochs.
+      **session: progress, save_interval, stop and on_event, as `run.run`.
 
     Returns:
       accuracies in percent and settings, ready for JSON.
 
     Raises:
+      ValueError: the workdir holds a run of other settings; shows the difference.
       ValueError, TypeError, FileNotFoundError, FloatingPointError: as what it is made of.
+      unfinished.StoppedError: `stop` asked for it.
     """
-    folder = _unused(workdir)
     if classes is not None and not classes:
         raise ValueError("classes=() is empty; at least one class by name is needed.")
     task = Task(dataset, classes or ())
@@ -83,35 +72,40 @@ def train(
         input_shape=parts.train.images.shape[1:],
         width=width,
     )
-    fitted = fit(
+    settings = {
+        "launch": "train",
+        "model": model,
+        "width": width,
+        "dataset": dataset,
+        "classes": list(task.class_names),
+        "training": dataclasses.asdict(training),
+        "augment": augment,
+        "seed": seed,
+    }
+    began = _begin(workdir, settings, **session)
+    variables, metadata = stages.trained(
+        began,
+        began.folder,
+        model,
         created,
         parts.train,
         parts.validation,
-        config=training,
+        training=training,
         key=tasks.stage_key(seed, "train"),
-        augment=augmentation(dataset, augment),
-        progress=_told(progress, f"train {model}"),
+        augment=stages.augmentation(dataset, augment),
+        metadata={"dataset": dataset, "class_names": list(task.class_names), "seed": seed},
     )
-    checkpoints.save(
-        folder,
-        fitted.variables,
-        {
-            **checkpoints.model_metadata(created),
-            "dataset": dataset,
-            "class_names": list(task.class_names),
-            "seed": seed,
-        },
-    )
-    test = evaluate(created, fitted.variables, parts.test)
+    began.unfinished.clear()
+    test = evaluate(created, variables, parts.test)
     return {
-        "checkpoint": str(folder),
+        "checkpoint": str(began.folder),
         "model": model,
         "width": width,
         "num_params": created.num_params(),
         "dataset": dataset,
         "classes": list(task.class_names),
-        "best_epoch": fitted.best_epoch,
-        "validation_accuracy": 100.0 * fitted.best_validation_accuracy,
+        "best_epoch": metadata["best_epoch"],
+        "validation_accuracy": 100.0 * metadata["best_validation_accuracy"],
         "test_accuracy": 100.0 * test.accuracy,
         "n_train": len(parts.train),
         "n_test": test.n,
@@ -129,25 +123,26 @@ def finetune(
     classes: tuple[str, ...] | None = None,
     data_dir: str | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    **session: Any,
 ) -> dict[str, Any]:
     """Transfers a checkpoint to a target task (`training.fine_tune`).
 
     Args:
       checkpoint: the source model's folder.
-      workdir: becomes the new checkpoint; must not hold one.
+      workdir: becomes the new checkpoint. One of the same settings is gone on with, or only read.
       dataset, classes, data_dir: the target task.
       transfer: method, training and number of labelled images; one draw of them.
       seed: of the draw, the new layer and the order.
-      progress: told the epochs.
+      **session: progress, save_interval, stop and on_event, as `run.run`.
 
     Returns:
       accuracies in percent and settings, ready for JSON.
 
     Raises:
+      ValueError: the workdir holds a run of other settings; shows the difference.
       ValueError, TypeError, FileNotFoundError, FloatingPointError: as what it is made of.
+      unfinished.StoppedError: `stop` asked for it.
     """
-    folder = _unused(workdir)
     if classes is not None and not classes:
         raise ValueError("classes=() is empty; at least one class by name is needed.")
     model, variables, _ = checkpoints.restore_model(checkpoint)
@@ -158,33 +153,51 @@ def finetune(
         labelled = data.take_per_class(
             labelled, transfer.labelled_per_class, seed=tasks.stage_seed(seed, "labelled")
         )
-    sgd = transfer.method != "closed_form"
-    tuned, tuned_variables = fine_tune(
-        model,
-        variables,
-        labelled,
-        num_classes=len(task.class_names),
-        method=transfer.method,
-        config=transfer.training if sgd else None,
-        key=tasks.stage_key(seed, "finetune") if sgd else None,
-        batch_norm_drift=transfer.batch_norm_drift,
-        augment=augmentation(dataset, transfer.augment and sgd),
-        progress=_told(progress, f"transfer ({transfer.method})"),
-    )
-    checkpoints.save(
-        folder,
-        tuned_variables,
-        {
-            **checkpoints.model_metadata(tuned),
-            "dataset": dataset,
-            "class_names": list(task.class_names),
-            "seed": seed,
-            "source": str(checkpoint),
-        },
-    )
+    settings = {
+        "launch": "finetune",
+        "checkpoint": str(checkpoint),
+        "dataset": dataset,
+        "classes": list(task.class_names),
+        "transfer": dataclasses.asdict(transfer),
+        "seed": seed,
+    }
+    began = _begin(workdir, settings, **session)
+    stage = f"transfer ({transfer.method})"
+    if (began.folder / checkpoints.METADATA_FILE).exists():
+        tuned, tuned_variables, _ = checkpoints.restore_model(began.folder)
+    else:
+        sgd = transfer.method != "closed_form"
+        with began.journal.stage(stage):
+            began.unfinished.begin()
+            tuned, tuned_variables = fine_tune(
+                model,
+                variables,
+                labelled,
+                num_classes=len(task.class_names),
+                method=transfer.method,
+                config=transfer.training if sgd else None,
+                key=tasks.stage_key(seed, "finetune") if sgd else None,
+                batch_norm_drift=transfer.batch_norm_drift,
+                augment=stages.augmentation(dataset, transfer.augment and sgd),
+                progress=stages.told(began, stage),
+                restore=began.unfinished.restore_training(stage),
+                on_step=began.unfinished.save_training(stage),
+            )
+            checkpoints.save(
+                began.folder,
+                tuned_variables,
+                {
+                    **checkpoints.model_metadata(tuned),
+                    "dataset": dataset,
+                    "class_names": list(task.class_names),
+                    "seed": seed,
+                    "source": str(checkpoint),
+                },
+            )
+    began.unfinished.clear()
     test = evaluate(tuned, tuned_variables, parts.test)
     return {
-        "checkpoint": str(folder),
+        "checkpoint": str(began.folder),
         "source": str(checkpoint),
         "model": model.name,
         "method": transfer.method,

@@ -8,19 +8,21 @@ transferred  f_S, few labels -> accuracies
 import functools
 import pathlib
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from advknow import checkpoints, data, metrics
+from advknow import checkpoints, data, metrics, validate
 from advknow.data import Dataset
 from advknow.experiments import pair, tasks
 from advknow.experiments.config import ExperimentConfig, Source
 from advknow.experiments.journal import Journal
 from advknow.experiments.unfinished import Unfinished
+from advknow.forward import Augment
 from advknow.models import Model
 from advknow.training import TrainConfig, evaluate, fine_tune, fit
-from advknow.typing import ApplyFn, AttackFn, Progress, PyTree
+from advknow.typing import ApplyFn, Array, AttackFn, Progress, PyTree
 
 
 class Session(NamedTuple):
@@ -30,6 +32,27 @@ class Session(NamedTuple):
     unfinished: Unfinished
     journal: Journal
     progress: Progress
+
+
+def silent(stage: str, done: int, total: int | None, note: str = "") -> None:
+    """A `progress` that tells nobody."""
+
+
+def session(
+    folder: pathlib.Path,
+    *,
+    progress: Progress | None = None,
+    save_interval: float = 30.0,
+    stop: Callable[[], bool] = lambda: False,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+) -> Session:
+    """A session in a workdir; arguments as `run.run`."""
+    validate.number("save_interval", save_interval, minimum=0.0)
+    journal = Journal(folder, on_event)
+    unfinished = Unfinished(
+        folder, interval=save_interval, stop=stop, on_save=lambda _: journal.lap()
+    )
+    return Session(folder, unfinished, journal, progress or silent)
 
 
 class NothingCorrectError(ValueError):
@@ -72,43 +95,55 @@ def trained(
     folder: pathlib.Path,
     name: str,
     model: Model,
-    parts: tasks.Parts,
+    train: Dataset,
+    validation: Dataset,
+    *,
     training: TrainConfig,
-    dataset: str,
-    config: ExperimentConfig,
-) -> PyTree:
-    """The best variables of this training; read from `folder` where it is done already."""
+    key: Array,
+    augment: Augment | None,
+    metadata: dict[str, Any],
+) -> tuple[PyTree, dict[str, Any]]:
+    """The best variables of a training and their metadata; read where it is done already.
+
+    Args:
+      session: of the run.
+      folder: becomes the checkpoint, or is it.
+      name: of the stage.
+      model, train, validation, training, key, augment: as `training.fit`.
+      metadata: for the checkpoint, beside the model's and the best epoch's.
+
+    Raises:
+      ValueError: the folder holds another model; a damaged checkpoint or snapshot.
+      FloatingPointError: the training diverged. unfinished.StoppedError.
+    """
     if (folder / checkpoints.METADATA_FILE).exists():
-        stored, variables, _ = checkpoints.restore_model(folder)
+        stored, variables, found = checkpoints.restore_model(folder)
         if stored != model:
             raise ValueError(f"{folder} holds another model than {model}; choose another workdir.")
-        return variables
+        return variables, found
     stage = f"train {name}"
     with session.journal.stage(stage):
         session.unfinished.begin()
         fitted = fit(
             model,
-            parts.train,
-            parts.test if config.checkpoint_on_test else parts.validation,
+            train,
+            validation,
             config=training,
-            key=tasks.stage_key(config.seed, f"train/{name}"),
-            augment=augmentation(dataset, config.augment),
+            key=key,
+            augment=augment,
             progress=told(session, stage),
             restore=session.unfinished.restore_training(stage),
             on_step=session.unfinished.save_training(stage),
         )
         metadata = {
             **checkpoints.model_metadata(model),
-            "stage": name,
-            "dataset": dataset,
-            "class_names": list(parts.train.class_names),
+            **metadata,
             "best_epoch": fitted.best_epoch,
             "best_validation_accuracy": fitted.best_validation_accuracy,
-            "seed": config.seed,
         }
         checkpoints.save(folder, fitted.variables, metadata)
     session.unfinished.clear(stage)
-    return fitted.variables
+    return fitted.variables, metadata
 
 
 def measured_examples(
@@ -134,9 +169,10 @@ def attacked(
     x: np.ndarray,
     *,
     attack: AttackFn,
-    config: ExperimentConfig,
+    key: Array,
+    batch_size: int,
 ) -> np.ndarray:
-    """delta of every example."""
+    """delta of every example; arguments as `metrics.perturb`."""
     stage = f"attack {name}"
     found = session.unfinished.load(stage)
     done = None if found is None else found[0]["delta"]
@@ -154,8 +190,8 @@ def attacked(
             f,
             x,
             attack=attack,
-            key=tasks.stage_key(config.seed, "attack"),
-            batch_size=config.attack_batch_size,
+            key=key,
+            batch_size=batch_size,
             progress=_named(session, stage),
             done=done,
             on_batch=save,

@@ -166,6 +166,17 @@ def _render_chain(results: Results, layout: Callable[[list[list[str]]], list[str
     return [CHAIN_NOTE, "", *layout(rows), ""] if len(rows) > 1 else []
 
 
+def times(results: Results) -> str:
+    """Seconds of the run by kind of stage, and all of them, for a terminal."""
+    kinds: dict[str, list[str]] = {}
+    for stage, seconds in results.seconds.items():
+        kind, _, name = stage.partition(" ")
+        kinds.setdefault(kind, []).append(f"{name} {seconds:.1f}")
+    total = sum(results.seconds.values())
+    lines = [f"  {kind}: {', '.join(each)}" for kind, each in kinds.items()]
+    return "\n".join([f"Seconds by stage, {total:.0f} in all:", *lines])
+
+
 def text(results: Results) -> str:
     """The table, its notes and the correlations, for a terminal."""
     title = f"{results.experiment} ({results.preset}, seed {results.seed})"
