@@ -52,7 +52,7 @@ def test_all_three_match_a_brute_force_solve(name, precision):
     h = _hessian(name, f_t)
     double = precision == "float64"
     x, y = (X, Y) if double else (X32, Y32)
-    # 1e-6 is the bound for the solve; in float32 the models add their rounding.
+    # In float32 the models add their rounding to the 1e-6 that is asked of the solve.
     rtol = 1e-9 if double else 1e-5
     with jax.enable_x64(double):
         loss = LOSSES[name]
@@ -355,56 +355,3 @@ def test_progress_is_told():
         ("outputs", 32, None),
         ("outputs", 40, None),
     ]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"y": np.arange(40)}, r"y has shape \(40,\); \(N, d\) floats are needed.*one_hot"),
-        ({"y": np.arange(40.0)[:, None].astype(int)}, "y has dtype int64"),
-        ({"y": Y32[:39]}, "y has 39 rows and x at least 40"),
-        ({"y": np.concatenate([Y32, Y32])}, "y has more rows than x has examples, 40"),
-        ({"y": [Y32, Y32[:1]]}, "y has more rows"),
-        ({"y": Y32 * np.inf}, "y holds NaN or infinity"),
-        ({"f_target": SOURCE}, "y has 3 columns and f_target returns 4 outputs"),
-        ({"x": []}, "x holds no examples"),
-        ({"x": X32[0]}, r"x has shape \(6,\)"),
-        ({"x": X32[:, :5]}, "f_source does not accept a batch of shape"),
-        ({"f_source": lambda x: SOURCE(x) / 0.0}, "f_source or its gradient is NaN"),
-        ({"loss": "mse"}, "loss='mse' is not known"),
-    ],
-)
-def test_hostile_input(change, message):
-    given = {"y": Y32, "f_source": SOURCE, "x": X32, **change}
-    with pytest.raises((ValueError, TypeError), match=message):
-        matching.knowledge_transfer(**given)
-
-
-def test_x_that_is_no_sample_is_refused():
-    with pytest.raises(TypeError, match="must be an array"):
-        matching.gradient_matching(TARGET, SOURCE, 3)
-
-
-@pytest.mark.parametrize(
-    ("matrix", "message"),
-    [
-        (np.eye(3)[:2], r"matrix has shape \(2, 3\)"),
-        (np.array([[1.0, 2.0], [0.0, 1.0]]), "matrix is not symmetric"),
-        (-np.eye(2), "eigenvalue -1"),
-        (np.full((2, 2), np.nan), "finite numbers"),
-    ],
-)
-def test_a_matrix_that_is_no_h_is_refused(matrix, message):
-    with pytest.raises(ValueError, match=message):
-        losses.quadratic(matrix)
-
-
-def test_quadratic_is_half_the_squared_norm():
-    h = matching_oracles.random_hessian(0, 3)
-    loss = losses.quadratic(h)
-    y, y_prime = (np.random.default_rng(k).normal(size=(5, 3)).astype(np.float32) for k in (1, 2))
-    v = y_prime - y
-    np.testing.assert_allclose(loss(y, y_prime), 0.5 * np.einsum("bi,ij,bj->b", v, h, v), rtol=1e-5)
-    np.testing.assert_allclose(loss.hvp(y, v), v @ h, rtol=1e-4)
-    root = loss.root(y, v)
-    np.testing.assert_allclose(np.sum(root**2, -1), np.sum(v * (v @ h), -1), rtol=1e-5)

@@ -127,7 +127,6 @@ def _chain(results: Results) -> list[list[str]]:
             "FMD",
             "FMD relative",
             "KTD",
-            "KTD relative",
             "transfer %",
         ]
     ]
@@ -142,7 +141,6 @@ def _chain(results: Results) -> list[list[str]]:
                     f"{row['fmd']:.3f}",
                     f"{row['fmd_relative']:.3f}",
                     f"{row['ktd']:.3f}",
-                    f"{row['ktd_relative']:.3f}",
                     f"{row['knowledge_transfer']:.1f}",
                 ]
             )
