@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import validate
-from advknow.typing import Array, ArrayLike
+from advknow import devices, validate
+from advknow.typing import Array, ArrayLike, Sharding
 
 Sample = ArrayLike | Iterable[ArrayLike]
 
@@ -72,7 +72,12 @@ def padded(batch: Array, size: int) -> Array:
 
 
 def batches(
-    x: Sample, batch_size: int, y: Sample | None = None, *, size: int | None = None
+    x: Sample,
+    batch_size: int,
+    y: Sample | None = None,
+    *,
+    size: int | None = None,
+    sharding: Sharding = None,
 ) -> Iterator[tuple[Array, int, np.ndarray | None]]:
     """The sample in batches of one size: (x padded to it, true examples, their rows of y).
 
@@ -81,6 +86,7 @@ def batches(
       batch_size: examples in one program.
       y: (N, d) floats, or an iterable of such; the rows belong to those of x in order.
       size: to which batches are padded; by default batch_size, or N where x is a smaller array.
+      sharding: over the devices; the size is rounded up to a multiple of them.
 
     Raises:
       TypeError, ValueError: x or y not an array or iterable of float arrays, empty, of wrong rank,
@@ -88,13 +94,14 @@ def batches(
     """
     validate.integer("batch_size", batch_size, minimum=1)
     # An iterable may go on after a short batch; an array does not.
-    size = size or min(batch_size, total(x) or batch_size)
+    size = devices.rounded_up(size or min(batch_size, total(x) or batch_size), sharding)
     found = False
     for batch, rows in _paired(x, y):
         for start in range(0, batch.shape[0], batch_size):
             part = slice(start, start + batch_size)
             piece = jnp.asarray(batch[part])
             found = True
-            yield padded(piece, size), piece.shape[0], None if rows is None else rows[part]
+            whole = devices.put(padded(piece, size), sharding)
+            yield whole, piece.shape[0], None if rows is None else rows[part]
     if not found:
         raise ValueError("x holds no examples; at least one is needed.")

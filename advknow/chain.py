@@ -32,7 +32,7 @@ from advknow.matching import (
 from advknow.metrics import Transferability, transferability
 from advknow.small_eps import Accumulator
 from advknow.theorems import Inequality, label_gap, path_bound
-from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress
+from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress, Sharding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +90,7 @@ def _mean(x: Sample, batch_size: int) -> np.ndarray:
     return np.asarray(total) / done
 
 
-def _gradients(
-    f_source, f_target, x, loss: AdversarialLoss, source_loss, batch_size, progress, with_alphas
-):
+def _gradients(f_source, f_target, x, loss: AdversarialLoss, source_loss, with_alphas, **shared):
     """All that the Gram matrices give, in one pass over them."""
     forward, backward = Accumulator(), Accumulator()
     sums, kept, eps, rank = None, [], 0.0, 0
@@ -102,8 +100,7 @@ def _gradients(
         x,
         loss=loss,
         source_loss=source_loss,
-        batch_size=batch_size,
-        progress=progress,
+        **shared,
     ):
         if with_alphas:
             forward.add(grams)
@@ -144,6 +141,7 @@ def chain(
     num_nodes: int = 16,
     gaussian: bool = False,
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
 ) -> Chain:
     """The whole chain for a pair of models and a sample (theory.md sections 2 to 4).
@@ -162,6 +160,7 @@ def chain(
       gaussian: True where x is standard Gaussian: then FMD <= GMD is guaranteed (up to the sampling
         error of E); it is reported, as not guaranteed, in any case.
       batch_size: examples in one program.
+      sharding: over devices, from `devices.data_sharding`; None for one device.
       progress: called with (stage, examples done, N or None).
 
     Raises:
@@ -178,9 +177,9 @@ def chain(
         raise TypeError("attack needs key, such as jax.random.key(0).")
     resolved = losses.get(loss)
     f_source, f_target = as_pytree(f_source), as_pytree(f_target)
-    shared: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+    shared: dict[str, Any] = {"batch_size": batch_size, "sharding": sharding, "progress": progress}
     generalized, gradient, alphas = _gradients(
-        f_source, f_target, x, resolved, source_loss, batch_size, progress, attack is None
+        f_source, f_target, x, resolved, source_loss, attack is None, **shared
     )
     if alphas is None:
         assert attack is not None
@@ -211,7 +210,7 @@ def chain(
     knowledge = gap = None
     if y is not None:
         knowledge = knowledge_transfer(y, f_source, x, loss=resolved, f_target=f_target, **shared)
-        gap = label_gap(y, f_target, x, loss=resolved, batch_size=batch_size)
+        gap = label_gap(y, f_target, x, loss=resolved, batch_size=batch_size, sharding=sharding)
         fmd, ktd = function.distance, knowledge.distance
         inequalities += [
             Inequality("Theorem 3", "KTD <= |y - f_T| + FMD", ktd, gap + fmd, scale=scale),

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import validate
+from advknow import devices, validate
 from advknow.data import Dataset
 from advknow.models import Model
-from advknow.typing import Array, PyTree
+from advknow.typing import Array, PyTree, Sharding
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,16 +56,19 @@ def check_dataset(name: str, dataset: Dataset, model: Model, num_classes: int) -
         )
 
 
-def map_batches(fn: Callable[[np.ndarray], Array], inputs: np.ndarray, size: int) -> np.ndarray:
+def map_batches(
+    fn: Callable[[Array], Array], inputs: np.ndarray, size: int, sharding: Sharding = None
+) -> np.ndarray:
     """fn on (size, ...) pieces of inputs (N, ...), the last one padded; outputs (N, ...)."""
     outputs = []
+    size = devices.rounded_up(size, sharding)
     for start in range(0, len(inputs), size):
         piece = inputs[start : start + size]
         if len(piece) < size:
             padding = np.zeros((size - len(piece), *inputs.shape[1:]), inputs.dtype)
             piece = np.concatenate([piece, padding])
-        outputs.append(fn(piece))
-    return np.concatenate(jax.device_get(outputs))[: len(inputs)]
+        outputs.append(fn(devices.put(piece, sharding)))
+    return np.concatenate(devices.fetch(outputs))[: len(inputs)]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -78,7 +81,13 @@ def _features(model: Model, variables: PyTree, images: Array) -> Array:
     return model.features(variables, pixels(images))
 
 
-def predict(model: Model, variables: PyTree, dataset: Dataset, batch_size: int = 256) -> np.ndarray:
+def predict(
+    model: Model,
+    variables: PyTree,
+    dataset: Dataset,
+    batch_size: int = 256,
+    sharding: Sharding = None,
+) -> np.ndarray:
     """Logits (N, k), float32, of the model in evaluation mode.
 
     Raises:
@@ -86,11 +95,16 @@ def predict(model: Model, variables: PyTree, dataset: Dataset, batch_size: int =
     """
     validate.integer("batch_size", batch_size, minimum=1)
     check_dataset("dataset", dataset, model, np.iinfo(np.int32).max)
-    return map_batches(lambda x: _logits(model, variables, x), dataset.images, batch_size)
+    variables = devices.replicate(variables, sharding)
+    return map_batches(lambda x: _logits(model, variables, x), dataset.images, batch_size, sharding)
 
 
 def extract_features(
-    model: Model, variables: PyTree, dataset: Dataset, batch_size: int = 256
+    model: Model,
+    variables: PyTree,
+    dataset: Dataset,
+    batch_size: int = 256,
+    sharding: Sharding = None,
 ) -> np.ndarray:
     """Features (N, F), float32: the input of the last layer, in evaluation mode.
 
@@ -99,11 +113,18 @@ def extract_features(
     """
     validate.integer("batch_size", batch_size, minimum=1)
     check_dataset("dataset", dataset, model, np.iinfo(np.int32).max)
-    return map_batches(lambda x: _features(model, variables, x), dataset.images, batch_size)
+    variables = devices.replicate(variables, sharding)
+    return map_batches(
+        lambda x: _features(model, variables, x), dataset.images, batch_size, sharding
+    )
 
 
 def evaluate(
-    model: Model, variables: PyTree, dataset: Dataset, batch_size: int = 256
+    model: Model,
+    variables: PyTree,
+    dataset: Dataset,
+    batch_size: int = 256,
+    sharding: Sharding = None,
 ) -> Evaluation:
     """The model's accuracy in evaluation mode; logits that are NaN count as wrong.
 
@@ -111,6 +132,6 @@ def evaluate(
       ValueError, TypeError: as `predict`; also labels that the model has no output for.
     """
     check_dataset("dataset", dataset, model, model.num_classes)
-    logits = predict(model, variables, dataset, batch_size)
+    logits = predict(model, variables, dataset, batch_size, sharding)
     correct = (logits.argmax(axis=-1) == dataset.labels) & np.isfinite(logits).all(axis=-1)
     return Evaluation(accuracy=float(correct.mean()), correct=correct, n=len(correct))

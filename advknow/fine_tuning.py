@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from advknow import validate
+from advknow import devices, validate
 from advknow.data import Dataset
 from advknow.evaluation import check_dataset, extract_features
 from advknow.forward import Augment, HeadOnFeatures, HeadOnImages, WholeModel, check_augment
@@ -35,7 +35,7 @@ from advknow.sgd import (
     resumed,
     total_steps,
 )
-from advknow.typing import Array, PyTree
+from advknow.typing import Array, PyTree, Sharding
 
 METHODS = ("last_layer", "all", "closed_form")
 
@@ -55,6 +55,7 @@ def fine_tune(
     batch_size: int = 256,
     progress: Progress | None = None,
     progress_steps: int | None = None,
+    sharding: Sharding = None,
     restore: Restore | None = None,
     on_step: OnStep | None = None,
 ) -> tuple[Model, PyTree]:
@@ -75,6 +76,7 @@ def fine_tune(
       batch_size: of the passes that compute features; no result depends on it beyond rounding.
       progress: as in `training.fit`, validation_accuracy None.
       progress_steps: as in `training.fit`.
+      sharding: as in `training.fit`.
       restore, on_step: as in `training.fit`, for a transfer that can be gone on with; not used by
         "closed_form".
 
@@ -100,7 +102,7 @@ def fine_tune(
     if method == "closed_form":
         if augment is not None:
             raise ValueError("augment must be None with method='closed_form'.")
-        features = _finite_features(model, variables, train, batch_size)
+        features = _finite_features(model, variables, train, batch_size, sharding)
         kernel, bias = ridge_head(features, train.labels, num_classes=num_classes, ridge=ridge)
         head = (jnp.asarray(kernel, jnp.float32), jnp.asarray(bias, jnp.float32))
         return new_model, new_model.with_head(variables, *head)
@@ -120,6 +122,7 @@ def fine_tune(
         progress=progress,
         progress_steps=progress_steps,
         on_step=on_step,
+        sharding=sharding,
     )
     head = _new_head(new_model, init_key(key))
     start = new_model.with_head(variables, head["kernel"], head["bias"])
@@ -129,7 +132,7 @@ def fine_tune(
         params, batch_stats = sgd(whole, start["params"], batch_stats, {}, train.images)
         return new_model, whole.variables(params, batch_stats)
     if augment is None and not (batch_norm_drift and batch_stats):
-        features = _finite_features(model, variables, train, batch_size)
+        features = _finite_features(model, variables, train, batch_size, sharding)
         head, _ = sgd(HeadOnFeatures(new_model), head, {}, start, features)
         return new_model, new_model.with_head(variables, head["kernel"], head["bias"])
     forward = HeadOnImages(new_model, augment, batch_norm_drift)
@@ -153,6 +156,7 @@ def _sgd(
     progress: Progress | None,
     progress_steps: int | None,
     on_step: OnStep | None,
+    sharding: Sharding,
 ) -> tuple[PyTree, PyTree]:
     """The parameters and batch_stats after the last step."""
     start = create_state(params, batch_stats, config, key)
@@ -167,13 +171,15 @@ def _sgd(
         progress=progress,
         progress_steps=progress_steps,
         on_step=on_step,
+        sharding=sharding,
     )
     for after, record in steps:
         state = after
         report(progress, record, config)
         if on_step is not None:
             on_step(state)
-    return state.params, state.batch_stats
+    found = state.params, state.batch_stats
+    return found if sharding is None else devices.local(found)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -183,9 +189,9 @@ def _new_head(model: Model, key: Array) -> dict[str, Any]:
 
 
 def _finite_features(
-    model: Model, variables: PyTree, dataset: Dataset, batch_size: int
+    model: Model, variables: PyTree, dataset: Dataset, batch_size: int, sharding: Sharding
 ) -> np.ndarray:
-    features = extract_features(model, variables, dataset, batch_size)
+    features = extract_features(model, variables, dataset, batch_size, sharding)
     if not np.isfinite(features).all():
         bad = int((~np.isfinite(features)).any(axis=-1).sum())
         raise FloatingPointError(

@@ -16,13 +16,14 @@ tr(U' H_T V K), of the means P_i = E[Delta_{S->T}^(i) Delta_{S->S}^(i)']: cost i
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import batching, gram, keys, losses, moments, validate
+from advknow import batching, devices, gram, keys, losses, moments, validate
 from advknow.apply_fn import as_pytree, output_spec
 from advknow.attack_sums import GeneralizedSums, summable, sums_of_batch, sums_of_grams
 from advknow.attacks.singular import METHODS
@@ -30,7 +31,7 @@ from advknow.batching import Sample
 from advknow.inner_product import Loss
 from advknow.matching import sums as matching_sums
 from advknow.matrix_free import top_attacks
-from advknow.typing import ApplyFn, Array, Progress
+from advknow.typing import ApplyFn, Array, Progress, Sharding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +180,7 @@ def generalized(
     num_probes: int = 16,
     keep_per_example: bool = True,
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
 ) -> Generalized:
     """A1, A2 and rho^2 of all attacks of the source at once (theory.md section 3).
@@ -203,6 +205,7 @@ def generalized(
       num_probes: of "iterative", random probes an example for |∇f_T'|; >= 2.
       keep_per_example: whether to return A1 of every example, (N, k) numbers.
       batch_size: examples in one program; it changes speed and memory, not the result.
+      sharding: over devices, from `devices.data_sharding`; None for one device.
       progress: called with ("attacks", examples done, N or None) after each batch.
 
     Raises:
@@ -215,15 +218,15 @@ def generalized(
         validate.integer("count", count, minimum=1)
     validate.integer("num_probes", num_probes, minimum=2)
     validate.number("tolerance", tolerance, above=0.0)
-    f_source, f_target = as_pytree(f_source), as_pytree(f_target)
+    f_source, f_target = (devices.replicate(as_pytree(f), sharding) for f in (f_source, f_target))
     key = keys.typed(jax.random.key(0) if key is None else key)
     sums, eps, done, kept = None, 0.0, 0, []
     used = resolved
-    for batch, true, _ in batching.batches(x, batch_size):
+    for batch, true, _ in batching.batches(x, batch_size, sharding=sharding):
         if sums is None:
             m = output_spec(f_source, batch, name="f_source").shape[-1]
             d = output_spec(f_target, batch, name="f_target").shape[-1]
-            rank = min(m, batch[0].size)
+            rank = min(m, math.prod(batch.shape[1:]))
             used = gram.loss_for(resolved, source_loss, m)
             if count is not None:
                 validate.integer("count", count, minimum=1, maximum=rank)
@@ -239,7 +242,7 @@ def generalized(
                 f_target,
                 batch,
                 true,
-                keys.per_example(key, len(batch), start=done),
+                devices.put(keys.per_example(key, len(batch), start=done), sharding),
                 count=k,
                 loss=resolved,
                 source_loss=used,

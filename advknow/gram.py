@@ -18,12 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import batching, inner_product, losses
+from advknow import batching, devices, inner_product, losses
 from advknow.apply_fn import as_pytree, output_spec, vjp_rows
 from advknow.batching import Sample
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
-from advknow.typing import ApplyFn, Array, ArrayLike, Progress
+from advknow.typing import ApplyFn, Array, ArrayLike, Progress, Sharding
 
 # Below this share of the largest singular value, in units of the models' rounding, is noise.
 NOISE = 16.0
@@ -221,7 +221,7 @@ def of_batch(
     Raises:
       ValueError: NaN or infinity.
     """
-    found = jax.device_get(_jacobians(f_source, f_target, x, loss=loss, source_loss=source_loss))
+    found = devices.fetch(_jacobians(f_source, f_target, x, loss=loss, source_loss=source_loss))
     eps = max(float(jnp.finfo(part[1].dtype).eps) for part in found)
     (y_source, j_source, h_source), (y_target, j_target, h_target) = jax.tree.map(
         lambda a: np.asarray(a[:count], np.float64), found
@@ -249,6 +249,7 @@ def of_sample(
     loss: Loss,
     source_loss: Loss | None = None,
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
     stage: str = "gradients",
 ) -> Iterator[Grams]:
@@ -258,7 +259,7 @@ def of_sample(
       f_source: (B, ...) -> (B, m), each row on its own. f_target: (B, ...) -> (B, d).
       x: (N, ...) floats or an iterable of batches.
       loss: whose H_T is meant. source_loss: that of the source; see `loss_for`.
-      batch_size: examples in one program.
+      batch_size: examples in one program. sharding: over devices.
       progress: called with (stage, examples done, N or None) after each batch.
       stage: its name for what is done.
 
@@ -266,9 +267,9 @@ def of_sample(
       ValueError, TypeError: x, the models or the losses do not fit each other; NaN or infinity.
     """
     target_loss = losses.get(loss)
-    f_source, f_target = as_pytree(f_source), as_pytree(f_target)
+    f_source, f_target = (devices.replicate(as_pytree(f), sharding) for f in (f_source, f_target))
     done, used_source_loss = 0, None
-    for batch, count, _ in batching.batches(x, batch_size):
+    for batch, count, _ in batching.batches(x, batch_size, sharding=sharding):
         if used_source_loss is None:
             m = output_spec(f_source, batch, name="f_source").shape[-1]
             output_spec(f_target, batch, name="f_target")

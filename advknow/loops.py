@@ -11,7 +11,6 @@ from typing import Any
 import jax
 
 from advknow.typing import PyTree
-from advknow.validate import is_concrete
 
 
 def _on_cpu(leaves: list[Any]) -> bool:
@@ -32,7 +31,7 @@ def repeat(step: Callable[..., PyTree], num_steps: int, carry: PyTree, *operands
       *operands: pytrees of arrays that every step reads.
     """
     leaves = jax.tree.leaves((carry, operands))
-    if is_concrete(*leaves) and _on_cpu(leaves):
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) and _on_cpu(leaves):
         for _ in range(num_steps):
             carry = step(carry, *operands)
         return carry

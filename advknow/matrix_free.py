@@ -6,13 +6,14 @@ Cost an example: about 40 + 4 k + num_probes products instead of m + d, and k (m
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import inner_product, keys
+from advknow import devices, inner_product, keys
 from advknow.apply_fn import as_pytree
 from advknow.attacks import singular_directions
 from advknow.gram import Deviations
@@ -47,9 +48,8 @@ def _push(f_source, f_target, x, directions, example_keys, *, loss, num_probes):
         return y, moved
 
     _, source = along(f_source, directions)
-    probes = jax.vmap(lambda k: jax.random.normal(k, (num_probes, x[0].size), x.dtype))(
-        example_keys
-    )
+    shape = (num_probes, math.prod(x.shape[1:]))
+    probes = jax.vmap(lambda k: jax.random.normal(k, shape, x.dtype))(example_keys)
     y, target = along(f_target, jnp.concatenate([directions, probes], axis=1))
     length = jax.vmap(lambda v: inner_product.norm(loss, y, v))(target)
     k = directions.shape[1]
@@ -78,17 +78,17 @@ def top_attacks(
         keys.per_example(jax.vmap(lambda k, i=i: jax.random.fold_in(k, i))(example_keys), len(x))
         for i in range(3)
     )
-    # device_get in between: two decompositions must not run side by side on XLA's CPU backend.
+    # Fetched in between: two decompositions must not run side by side on XLA's CPU backend.
     found = find(f_source, x, count=count, loss=source_loss, key=key_source)
-    present, converged = jax.device_get((found.singular_values > 0, found.converged.all(axis=1)))
+    present, converged = devices.fetch((found.singular_values > 0, found.converged.all(axis=1)))
     of_target = find(f_target, x, count=1, loss=loss, key=key_target)
-    strongest, target_converged = jax.device_get(
+    strongest, target_converged = devices.fetch(
         (of_target.singular_values[:, 0], of_target.converged[:, 0])
     )
     pushed = _push(
         f_source, f_target, x, found.directions, key_probe, loss=loss, num_probes=num_probes
     )
-    source, target, length, squares = (np.asarray(a, np.float64) for a in jax.device_get(pushed))
+    source, target, length, squares = (np.asarray(a, np.float64) for a in devices.fetch(pushed))
     return TopAttacks(
         deviations=Deviations(source, target, present),
         length=length,

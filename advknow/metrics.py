@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import inner_product, keys, losses, moments, validate
+from advknow import devices, inner_product, keys, losses, moments, validate
 from advknow.apply_fn import as_pytree, output_spec
 from advknow.batching import Sample, batches, padded, total
 from advknow.estimators import Transferability, finalize
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
-from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress
+from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress, Sharding
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "linearize"))
@@ -91,7 +91,7 @@ def _measure(
     sums, alpha1, valid, done = None, [], [], 0
     for x, delta1, delta2, count in perturbed:
         size = x.shape[0]
-        of_batch, batch_alpha1, used = jax.device_get(
+        of_batch, batch_alpha1, used = devices.fetch(
             batch_sums(
                 f1,
                 f2,
@@ -125,6 +125,7 @@ def transferability(
     eval_loss: Loss = "l2",
     linearize: bool = False,
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
 ) -> Transferability:
     """alpha1, alpha2 and alpha1*alpha2 of the direction f1 -> f2 (theory.md section 2).
@@ -139,20 +140,21 @@ def transferability(
         function (y, y') -> (B,).
       linearize: take deviations as J delta and l by its leading term: the small-eps limit.
       batch_size: examples in one program; it changes speed and memory, not the result.
+      sharding: over devices, from `devices.data_sharding`; None for one device.
       progress: called with ("measure", examples done, N or None) after each batch.
 
     Raises:
       ValueError: x empty, of wrong rank, with NaN or out of the attack's bounds; models that do
         not take x; non-finite outputs; no example with a direction.
     """
-    f1, f2 = as_pytree(f1), as_pytree(f2)
+    f1, f2 = (devices.replicate(as_pytree(f), sharding) for f in (f1, f2))
     given = keys.typed(key)
     if given.ndim == 1 and total(x) is not None:
         keys.per_example(given, total(x) or 0)
 
     def attacked():
         start = 0
-        for batch, count, _ in batches(x, batch_size):
+        for batch, count, _ in batches(x, batch_size, sharding=sharding):
             if start == 0:
                 output_spec(f1, batch, name="f1")
                 output_spec(f2, batch, name="f2")
@@ -161,7 +163,7 @@ def transferability(
                 if given.ndim == 0
                 else keys.per_example(given[start : start + count], count)
             )
-            of_batch = padded(of_batch, batch.shape[0])
+            of_batch = devices.put(padded(of_batch, batch.shape[0]), sharding)
             yield batch, attack(f1, batch, of_batch), attack(f2, batch, of_batch), count
             start += count
         if given.ndim == 1:
@@ -185,6 +187,7 @@ def perturb(
     attack: AttackFn,
     key: Array,
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
     done: np.ndarray | None = None,
     on_batch: Callable[[int, Callable[[], np.ndarray]], None] | None = None,
@@ -194,7 +197,7 @@ def perturb(
     For `from_deltas`: a model attacked once serves every pair that it is in.
 
     Args:
-      f, x, attack, key, batch_size, progress: as in `transferability`.
+      f, x, attack, key, batch_size, sharding, progress: as in `transferability`.
       done: (k, ...), deltas of the first k examples from an earlier call; the rest is attacked.
       on_batch: called with (k, a function that gives the first k deltas) after each batch.
 
@@ -208,14 +211,17 @@ def perturb(
             f"done has shape {done.shape}; (k, {', '.join(map(str, x.shape[1:]))}) with k <= "
             f"{x.shape[0]} is needed."
         )
-    f = as_pytree(f)
+    f = devices.replicate(as_pytree(f), sharding)
     example_keys = keys.per_example(key, x.shape[0])
     found = [] if done is None or not len(done) else [np.asarray(done)]
     start = len(found[0]) if found else 0
     if start < x.shape[0]:
-        for batch, count, _ in batches(x[start:], batch_size, size=min(batch_size, x.shape[0])):
+        for batch, count, _ in batches(
+            x[start:], batch_size, size=min(batch_size, x.shape[0]), sharding=sharding
+        ):
             of_batch = padded(example_keys[start : start + count], batch.shape[0])
-            found.append(np.asarray(attack(f, batch, of_batch))[:count])
+            delta = attack(f, batch, devices.put(of_batch, sharding))
+            found.append(devices.fetch(delta)[:count])
             start += count
             if progress is not None:
                 progress("attack", start, x.shape[0])
@@ -234,12 +240,13 @@ def from_deltas(
     eval_loss: Loss = "l2",
     linearize: bool = False,
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
 ) -> Transferability:
     """`transferability` f1 -> f2 from perturbations at hand: delta1 of f1, delta2 of f2.
 
     Args:
-      f1, f2, eval_loss, linearize, batch_size, progress: as in `transferability`.
+      f1, f2, eval_loss, linearize, batch_size, sharding, progress: as in `transferability`.
       x: (N, ...) floats.
       delta1, delta2: of x's shape.
 
@@ -252,15 +259,18 @@ def from_deltas(
         validate.inputs(name, delta)
         if delta.shape != x.shape:
             raise ValueError(f"{name} has shape {delta.shape}; that of x, {x.shape}, is needed.")
-    f1, f2 = as_pytree(f1), as_pytree(f2)
+    f1, f2 = (devices.replicate(as_pytree(f), sharding) for f in (f1, f2))
     output_spec(f1, x, name="f1")
     output_spec(f2, x, name="f2")
 
     def perturbed():
         start = 0
-        for batch, count, _ in batches(x, batch_size):
+        for batch, count, _ in batches(x, batch_size, sharding=sharding):
             part = slice(start, start + count)
-            deltas = (padded(jnp.asarray(d[part]), batch.shape[0]) for d in (delta1, delta2))
+            deltas = (
+                devices.put(padded(jnp.asarray(d[part]), batch.shape[0]), sharding)
+                for d in (delta1, delta2)
+            )
             yield (batch, *deltas, count)
             start += count
 

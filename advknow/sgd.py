@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from advknow import keys, validate
-from advknow.typing import Array, PyTree
+from advknow import devices, keys, validate
+from advknow.typing import Array, PyTree, Sharding
 
 SCHEDULES = ("cosine", "constant")
 # The independent streams that a training draws from its one key.
@@ -198,7 +198,7 @@ def _optimizer(momentum: float, weight_decay: float) -> optax.GradientTransforma
 
 @functools.partial(
     jax.jit,
-    static_argnames=("forward", "momentum", "weight_decay", "schedule"),
+    static_argnames=("forward", "momentum", "weight_decay", "schedule", "sharding"),
     donate_argnames="state",
 )
 def _step(
@@ -213,6 +213,7 @@ def _step(
     momentum: float,
     weight_decay: float,
     schedule: str,
+    sharding: Sharding,
 ) -> TrainState:
     """One step of SGD. `rate` and `total` are arrays, so that they cost no compilation."""
     step_key = jax.random.fold_in(jax.random.fold_in(state.key, _STEP), state.step)
@@ -227,13 +228,16 @@ def _step(
     direction, opt_state = optimizer.update(grads, state.opt_state, state.params)
     rate = rate * _decay(schedule, state.step, total)
     hits = jnp.sum(jnp.argmax(logits, axis=-1) == labels)
-    return state._replace(
+    after = state._replace(
         params=jax.tree.map(lambda p, v: p - rate * v, state.params, direction),
         batch_stats=batch_stats,
         opt_state=opt_state,
         step=state.step + 1,
         sums=state.sums + jnp.stack([loss, hits.astype(jnp.float32)]),
     )
+    if sharding is None:
+        return after
+    return jax.lax.with_sharding_constraint(after, devices.replicated(sharding))
 
 
 @functools.partial(jax.jit, static_argnames="n")
@@ -241,13 +245,14 @@ def _order(key: Array, epoch: int, n: int) -> Array:
     return jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch), n)
 
 
-@functools.partial(jax.jit, static_argnames="size")
+@functools.partial(jax.jit, static_argnames=("size", "sharding"))
 def _take(
-    inputs: Array, labels: Array, order: Array, position: int, size: int
+    inputs: Array, labels: Array, order: Array, position: int, size: int, sharding: Sharding
 ) -> tuple[Array, Array]:
     """The next batch. A program of its own: it depends on N, and the costly step must not."""
     chosen = jax.lax.dynamic_slice_in_dim(order, position * size, size)
-    return inputs[chosen], labels[chosen]
+    batch = inputs[chosen], labels[chosen]
+    return batch if sharding is None else jax.lax.with_sharding_constraint(batch, sharding)
 
 
 @jax.jit
@@ -266,6 +271,7 @@ def epochs(
     progress: Progress | None = None,
     progress_steps: int | None = None,
     on_step: OnStep | None = None,
+    sharding: Sharding = None,
 ) -> Iterator[tuple[TrainState, EpochRecord]]:
     """Trains from `state.step` to the last epoch; yields the state and its record after each.
 
@@ -281,6 +287,8 @@ def epochs(
       config: the settings.
       progress: called with {"kind": "step", "step", "steps"}.
       progress_steps: every so many steps; never where None.
+      sharding: over devices. A batch that they do not divide is computed whole on each of them: a
+        padded one would have other statistics of batch norm.
       on_step: called with the state after each step but the last of an epoch, which is yielded.
 
     Raises:
@@ -291,14 +299,22 @@ def epochs(
     steps_per_epoch = n // size
     total = total_steps(config, n)
     step, best = int(state.step), state.best
-    device_inputs, device_labels = jnp.asarray(inputs), jnp.asarray(labels, jnp.int32)
-    rate, device_total = jnp.float32(config.learning_rate), jnp.float32(total)
+    constants = (inputs, np.asarray(labels, np.int32), np.float32(config.learning_rate))
+    if sharding is None:
+        device_inputs, device_labels, rate = (jnp.asarray(a) for a in constants)
+    else:
+        state, frozen = devices.replicate((state, frozen), sharding)
+        device_inputs, device_labels, rate = devices.replicate(constants, sharding)
+    device_total = devices.replicate(jnp.float32(total), sharding)
+    divided = sharding if devices.divides(size, sharding) else None
     while step < total:
         epoch = step // steps_per_epoch
         started, first = time.perf_counter(), step
         order = _order(state.key, epoch, n)
         while step < (epoch + 1) * steps_per_epoch:
-            batch = _take(device_inputs, device_labels, order, step % steps_per_epoch, size)
+            batch = _take(
+                device_inputs, device_labels, order, step % steps_per_epoch, size, divided
+            )
             state = _step(
                 state._replace(best=None),  # the best variables stay; they are not given up
                 frozen,
@@ -309,13 +325,14 @@ def epochs(
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
                 schedule=config.schedule,
+                sharding=sharding,
             )
             step += 1
             if progress is not None and progress_steps is not None and step % progress_steps == 0:
                 progress({"kind": "step", "step": step, "steps": total})
             if on_step is not None and step % steps_per_epoch:
                 on_step(state._replace(best=best))
-        sums, finite = jax.device_get(
+        sums, finite = devices.fetch(
             (state.sums, _all_finite((state.sums, state.params, state.batch_stats)))
         )
         if not finite:

@@ -14,7 +14,7 @@ from advknow.batching import Sample
 from advknow.gram import Grams
 from advknow.inner_product import Loss
 from advknow.metrics import Transferability
-from advknow.typing import ApplyFn, Progress
+from advknow.typing import ApplyFn, Progress, Sharding
 
 _sums = jax.jit(moments.of_batch)
 
@@ -109,12 +109,13 @@ def small_eps_transferability(
     loss: Loss = "l2",
     source_loss: Loss | None = None,
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
 ) -> tuple[Transferability, Transferability]:
     """The small-eps limits of the directions S -> T and T -> S (theory.md sections 2 and 7).
 
     Args:
-      f_source, f_target, x, loss, source_loss, batch_size, progress: as in
+      f_source, f_target, x, loss, source_loss, batch_size, sharding, progress: as in
         `advknow.generalized.generalized`. alpha1 is a ratio of norms |.|_H.
       index: which attack, counted from 0.
 
@@ -134,6 +135,7 @@ def small_eps_transferability(
         loss=losses.get(loss),
         source_loss=source_loss,
         batch_size=batch_size,
+        sharding=sharding,
         progress=progress,
     ):
         check_index(index, grams)

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import batching, gram, losses, validate
+from advknow import batching, devices, gram, losses, validate
 from advknow.apply_fn import as_pytree
 from advknow.batching import Sample
 from advknow.inner_product import Loss
-from advknow.typing import ApplyFn, ArrayLike, Progress
+from advknow.typing import ApplyFn, ArrayLike, Progress, Sharding
 
 # What rounding may take from an inequality between numbers of the size of its sides.
 ROUNDING = 1e-6
@@ -65,7 +65,7 @@ def _along(f_source, f_target, x, x0, t):
 
 
 def _host(values: Any, count: int) -> Any:
-    return jax.tree.map(lambda a: np.asarray(a[:count], np.float64), jax.device_get(values))
+    return jax.tree.map(lambda a: np.asarray(a[:count], np.float64), devices.fetch(values))
 
 
 def path_bound(
@@ -78,12 +78,13 @@ def path_bound(
     loss: Loss = "l2",
     num_nodes: int = 16,
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
 ) -> tuple[float, float]:
     """Both sides of Theorem 2 (theory.md section 4), their square roots.
 
     Args:
-      f_target, f_source, x, loss, batch_size: as in `advknow.matching.gradient_matching`.
+      f_target, f_source, x, loss, batch_size, sharding: as in `advknow.matching.gradient_matching`.
       A: (d, m), the linear part of g; its offset makes h(x0) = 0.
       x0: where the paths start, of one example's shape.
       num_nodes: Gauss-Legendre nodes in t on [0, 1].
@@ -94,11 +95,11 @@ def path_bound(
     """
     validate.integer("num_nodes", num_nodes, minimum=1)
     resolved = losses.get(loss)
-    f_source, f_target = as_pytree(f_source), as_pytree(f_target)
+    f_source, f_target = (devices.replicate(as_pytree(f), sharding) for f in (f_source, f_target))
     nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
     left = right = 0.0
     done, start, origin = 0, None, None
-    for batch, count, _ in batching.batches(x, batch_size):
+    for batch, count, _ in batching.batches(x, batch_size, sharding=sharding):
         if start is None:
             start = jnp.asarray(x0, batch.dtype)
             if start.shape != batch.shape[1:]:
@@ -132,12 +133,13 @@ def label_gap(
     *,
     loss: Loss = "l2",
     batch_size: int = 64,
+    sharding: Sharding = None,
 ) -> float:
     """|y - f_T|_{D,H_T}, the middle of Theorem 3 (theory.md section 4); y as in KTD, (N, d)."""
     resolved = losses.get(loss)
-    f_target = as_pytree(f_target)
+    f_target = devices.replicate(as_pytree(f_target), sharding)
     square, done = 0.0, 0
-    for batch, count, rows in batching.batches(x, batch_size, y):
+    for batch, count, rows in batching.batches(x, batch_size, y, sharding=sharding):
         _, outputs, root = _host(_values(f_target, f_target, batch, loss=resolved), count)
         gap = np.asarray(rows, np.float64) - outputs
         norm = gram.norms(gram.host_root(resolved, root), gap[:, None])

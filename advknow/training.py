@@ -11,7 +11,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from advknow import data, validate
+from advknow import data, devices, validate
 from advknow.data import Dataset
 from advknow.evaluation import Evaluation, check_dataset, evaluate, predict
 from advknow.fine_tuning import fine_tune, ridge_head
@@ -33,7 +33,7 @@ from advknow.sgd import (
     resumed,
     total_steps,
 )
-from advknow.typing import Array, PyTree
+from advknow.typing import Array, PyTree, Sharding
 
 __all__ = [
     "EpochRecord",
@@ -76,6 +76,7 @@ def fit(
     augment: Augment | None = None,
     progress: Progress | None = None,
     progress_steps: int | None = None,
+    sharding: Sharding = None,
     restore: Restore | None = None,
     on_step: OnStep | None = None,
 ) -> FitResult:
@@ -95,6 +96,8 @@ def fit(
       progress: called with {"kind": "epoch", "epoch", "epochs", "loss", "train_accuracy",
         "validation_accuracy", "learning_rate", "steps_per_second"} after each epoch.
       progress_steps: also call it with {"kind": "step", "step", "steps"} every so many steps.
+      sharding: over devices, from `devices.data_sharding`; None for one device. Batch norm takes
+        its statistics of the whole batch.
       restore: given the state before the first step, returns one that `on_step` saw, from which the
         training goes on bit for bit as if never interrupted (model, data, config and augment must
         be those of the start), or None.
@@ -131,10 +134,11 @@ def fit(
         progress=progress,
         progress_steps=progress_steps,
         on_step=None if on_step is None else with_best,
+        sharding=sharding,
     )
     for state, record in steps:
         variables = forward.variables(state.params, state.batch_stats)
-        correct = int(evaluate(model, variables, validation).correct.sum())
+        correct = int(evaluate(model, variables, validation, sharding=sharding).correct.sum())
         record = dataclasses.replace(record, validation_accuracy=correct / len(validation))
         if correct >= int(best.correct):
             best = Best(copy(variables), jnp.int32(correct), jnp.int32(record.epoch))
@@ -142,7 +146,7 @@ def fit(
         report(progress, record, config)
         with_best(state)
     return FitResult(
-        variables=best.variables,
+        variables=best.variables if sharding is None else devices.local(best.variables),
         best_epoch=int(best.epoch),
         best_validation_accuracy=int(best.correct) / len(validation),
         history=tuple(history),

@@ -8,6 +8,8 @@ import numpy as np
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
 PyTree = Any
+# How a batch is divided among devices (`advknow.devices`); None for one device.
+Sharding = jax.sharding.NamedSharding | None
 
 
 @runtime_checkable

@@ -65,8 +65,12 @@ def integer(
 
 
 def is_concrete(*arrays: object) -> bool:
-    """Whether no leaf of the pytrees is a tracer, so that values can be looked at."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
+    """Whether the values of all leaves can be looked at: no tracer, none on another process."""
+    return not any(
+        isinstance(leaf, jax.core.Tracer)
+        or (isinstance(leaf, jax.Array) and not leaf.is_fully_addressable)
+        for leaf in jax.tree.leaves(arrays)
+    )
 
 
 def inputs(

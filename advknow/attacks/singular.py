@@ -15,6 +15,7 @@ these attacks into one `jax.jit` of your own there; call them one after the othe
 """
 
 import functools
+import math
 import warnings
 from typing import NamedTuple
 
@@ -194,7 +195,7 @@ def singular_directions(
     x = jnp.asarray(x)
     f = as_pytree(f)
     num_outputs = output_spec(f, x).shape[-1]
-    rank = min(num_outputs, x[0].size)
+    rank = min(num_outputs, math.prod(x.shape[1:]))
     validate.integer("count", count, minimum=1, maximum=rank)
     validate.choice("method", method, METHODS)
     resolved = losses.get(loss)
@@ -261,7 +262,7 @@ def singular(
     def attack(f: ApplyFn, x: Array, key: Array) -> Array:
         validate.inputs("x", x)
         x = jnp.asarray(x)
-        rank = min(output_spec(f, x).shape[-1], x[0].size)
+        rank = min(output_spec(f, x).shape[-1], math.prod(x.shape[1:]))
         if index >= rank:
             raise ValueError(
                 f"index={index} must be at most {rank - 1}: f has {rank} singular directions at "

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import batching, gram, losses, metrics, moments, validate
+from advknow import batching, devices, gram, losses, metrics, moments, validate
 from advknow.apply_fn import as_pytree, output_spec
 from advknow.estimators import Transferability, finalize
 from advknow.matching import FunctionMatching, GradientMatching, KnowledgeTransfer, distances
@@ -24,7 +24,7 @@ from advknow.matching import sums as matching_sums
 from advknow.matching.distances import GradientSums
 from advknow.matching.sums import MatchingSums
 from advknow.moments import TransferSums
-from advknow.typing import ApplyFn, Array, ArrayLike, Progress
+from advknow.typing import ApplyFn, Array, ArrayLike, Progress, Sharding
 
 DIRECTIONS = ("source_to_target", "target_to_source")
 # Distances are those of H = I; alpha1 is evaluated with the plain norm, as the poster does.
@@ -128,7 +128,7 @@ def _batch_state(
 ) -> PairState:
     first, second = direction.split("_to_")
     size = x.shape[0]
-    transfer, alpha1, valid = jax.device_get(
+    transfer, alpha1, valid = devices.fetch(
         metrics.batch_sums(
             pair[first],
             pair[second],
@@ -177,6 +177,7 @@ def measure_pair(
     *,
     direction: str,
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
     restore: Callable[[PairState], PairState | None] | None = None,
     on_batch: Callable[[PairState], None] | None = None,
@@ -189,6 +190,7 @@ def measure_pair(
       delta_source, delta_target: of x's shape; the attack on each model (`metrics.perturb`).
       direction: "source_to_target" or "target_to_source": whose attack is carried to whom.
       batch_size: examples in one program; it changes speed and memory, not the result.
+      sharding: over devices.
       progress: called with ("measure", examples done, N) after each batch.
       restore: given the state before the first example, returns one that `on_batch` saw, to go on
         from, or None.
@@ -201,7 +203,10 @@ def measure_pair(
     validate.choice("direction", direction, DIRECTIONS)
     validate.integer("batch_size", batch_size, minimum=1)
     validate.inputs("x", x)
-    pair = {"source": as_pytree(f_source), "target": as_pytree(f_target)}
+    pair = {
+        name: devices.replicate(as_pytree(f), sharding)
+        for name, f in (("source", f_source), ("target", f_target))
+    }
     deltas = {"source": delta_source, "target": delta_target}
     outputs = {name: output_spec(f, x, name=f"f_{name}").shape[1] for name, f in pair.items()}
     n = x.shape[0]
@@ -219,14 +224,19 @@ def measure_pair(
     size = min(batch_size, n)
     while start < n:
         part = slice(start, start + size)
-        batch, count, _ = next(batching.batches(x[part], size, size=size))
+        batch, count, _ = next(batching.batches(x[part], size, size=size, sharding=sharding))
         state = _merged(
             state,
             _batch_state(
                 pair,
                 batch,
                 np.asarray(y[part], np.float64),
-                {k: batching.padded(jnp.asarray(v[part]), size) for k, v in deltas.items()},
+                {
+                    name: devices.put(
+                        batching.padded(jnp.asarray(delta[part]), batch.shape[0]), sharding
+                    )
+                    for name, delta in deltas.items()
+                },
                 start,
                 count,
                 direction,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import batching, gram, losses, moments
+from advknow import batching, devices, gram, losses, moments
 from advknow.apply_fn import as_pytree, output_spec
 from advknow.batching import Sample
 from advknow.gram import Grams
@@ -16,7 +16,7 @@ from advknow.losses import AdversarialLoss
 from advknow.matching import sums as matching_sums
 from advknow.matching.records import FunctionMatching, GradientMatching, KnowledgeTransfer
 from advknow.matching.sums import MatchingSums
-from advknow.typing import ApplyFn, ArrayLike, Progress
+from advknow.typing import ApplyFn, ArrayLike, Progress, Sharding
 
 
 class GradientSums(NamedTuple):
@@ -78,6 +78,7 @@ def gradient_matching(
     *,
     loss: Loss = "l2",
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
 ) -> GradientMatching:
     """GMD = min_{g affine} |∇f_T' - ∇(g∘f_S)'|_{D,H_T} over a sample (theory.md section 3).
@@ -90,6 +91,7 @@ def gradient_matching(
         (`losses.quadratic(H)` for a given H), or a function (y, y') -> (B,). "l2" has H = I. Only
         one whose H depends on x needs the (d m)^2 system; a function's H is taken for such.
       batch_size: examples in one program; it changes speed and memory, not the result.
+      sharding: over devices, from `devices.data_sharding`; None for one device.
       progress: called with ("gradients", examples done, N or None) after each batch.
 
     Returns:
@@ -110,6 +112,7 @@ def gradient_matching(
         loss=resolved,
         source_loss=losses.l2,
         batch_size=batch_size,
+        sharding=sharding,
         progress=progress,
     ):
         of_batch = gradient_sums(grams, constant_hessian=constant)
@@ -180,6 +183,7 @@ def function_matching(
     *,
     loss: Loss = "l2",
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
 ) -> FunctionMatching:
     """FMD = min_{g affine} |f_T - g∘f_S|_{D,H_T} over a sample (theory.md section 4).
@@ -187,7 +191,7 @@ def function_matching(
     Args, Raises: as `gradient_matching`; progress is called with ("outputs", ...).
     """
     resolved = losses.get(loss)
-    return _match_outputs(f_target, None, f_source, x, resolved, batch_size, progress)
+    return _match_outputs(f_target, None, f_source, x, resolved, batch_size, sharding, progress)
 
 
 def knowledge_transfer(
@@ -198,6 +202,7 @@ def knowledge_transfer(
     loss: Loss = "l2",
     f_target: ApplyFn | None = None,
     batch_size: int = 64,
+    sharding: Sharding = None,
     progress: Progress | None = None,
 ) -> KnowledgeTransfer:
     """KTD = min_{g affine} |y - g∘f_S|_{D,H_T} over a sample (theory.md section 4).
@@ -205,7 +210,7 @@ def knowledge_transfer(
     Args:
       y: (N, d) floats, what is to be learned, or an iterable of such batches; row i belongs to
         example i. One-hot vectors for class labels.
-      f_source, x, batch_size: as in `gradient_matching`.
+      f_source, x, batch_size, sharding: as in `gradient_matching`.
       loss: as there. An H that depends on x is that at f_T(x) where `f_target` is given (what
         Theorem 3 compares), else that at y.
       f_target: f_T, (B, ...) -> (B, d), read only for such an H.
@@ -216,7 +221,7 @@ def knowledge_transfer(
         floats.
     """
     resolved = losses.get(loss)
-    return _match_outputs(f_target, y, f_source, x, resolved, batch_size, progress)
+    return _match_outputs(f_target, y, f_source, x, resolved, batch_size, sharding, progress)
 
 
 def _check_responses(y: ArrayLike, num_outputs: int | None) -> None:
@@ -239,16 +244,17 @@ def _match_outputs(
     x: Sample,
     loss: AdversarialLoss,
     batch_size: int,
+    sharding: Sharding,
     progress: Progress | None,
 ):
     constant = loss.constant_hessian
-    f_source = as_pytree(f_source)
+    f_source = devices.replicate(as_pytree(f_source), sharding)
     if f_target is not None:
-        f_target = as_pytree(f_target)
+        f_target = devices.replicate(as_pytree(f_target), sharding)
     if getattr(y, "ndim", 2) != 2:
         _check_responses(y, None)  # type: ignore[arg-type]
     sums, eps, done, checked = None, 0.0, 0, False
-    for batch, count, rows in batching.batches(x, batch_size, y):
+    for batch, count, rows in batching.batches(x, batch_size, y, sharding=sharding):
         if not checked:
             output_spec(f_source, batch, name="f_source")
             d = None
@@ -265,7 +271,7 @@ def _match_outputs(
             source, response, root = _outputs(f_source, f_target, batch, loss=loss)
         eps = max(eps, float(jnp.finfo(source.dtype).eps))
         of_source, of_response, of_root = (
-            np.asarray(a)[:count] for a in jax.device_get((source, response, root))
+            np.asarray(a)[:count] for a in devices.fetch((source, response, root))
         )
         if rows is not None:
             of_response = rows

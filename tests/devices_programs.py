@@ -1,0 +1,123 @@
+"""What devices_test runs in processes of their own: `python devices_programs.py NAME ARGUMENTS`."""
+
+import json
+import os
+import pathlib
+import sys
+
+
+def measures(num_devices):
+    """Alphas and distances of small convolutional models, 29 examples in batches of 12."""
+    import jax
+    import numpy as np
+
+    from advknow import (
+        attacks,
+        chain,
+        devices,
+        generalized,
+        metrics,
+        models,
+        small_eps_transferability,
+    )
+    from advknow.experiments import pair
+
+    sharding = devices.data_sharding(num_devices)
+    shape = (8, 8, 1)
+    created = [
+        models.create("mlp", num_classes=4, input_shape=shape, width=0.1),
+        models.create("resnet18", num_classes=3, input_shape=shape, width=0.05),
+    ]
+    f, g = (m.bind(m.init(jax.random.key(i))) for i, m in enumerate(created))
+    x = np.random.default_rng(0).uniform(size=(29, *shape)).astype(np.float32)
+    y = np.eye(3)[np.arange(29) % 3]
+    key = jax.random.key(7)
+    shared = {"batch_size": 12, "sharding": sharding}
+    # Smooth in the last bits: a sign step could go the other way where a gradient is near 0.
+    attack = attacks.pgd(eps=0.1, num_steps=2, ord="2", random_start=True)
+    deltas = [metrics.perturb(h, x, attack=attack, key=key, **shared) for h in (f, g)]
+    found = {
+        "transferability": metrics.transferability(f, g, x, attack=attack, key=key, **shared),
+        "from_deltas": metrics.from_deltas(f, g, x, *deltas, **shared),
+        "pair": pair.measure_pair(f, g, x, y, *deltas, direction="source_to_target", **shared),
+        "chain": chain(f, g, x, y=y, num_nodes=2, **shared),
+        "kl": generalized(f, g, x, loss="kl", **shared),
+        "iterative": generalized(f, g, x, method="iterative", count=2, **shared),
+        "small_eps": small_eps_transferability(f, g, x, **shared)[0],
+    }
+    content = {name: record.summary() for name, record in found.items()}
+    content["deltas"] = [delta.sum(axis=(1, 2, 3)).tolist() for delta in deltas]
+    content["devices"] = 1 if sharding is None else int(sharding.mesh.size)
+    return content
+
+
+def training(num_devices):
+    """Parameters after ten steps, with batch norm and without, and a transfer of each kind."""
+    import jax
+    import numpy as np
+    from blobs import blobs
+
+    from advknow import data, devices, models, sgd
+    from advknow.training import evaluate, fine_tune, fit, predict
+
+    sharding = devices.data_sharding(num_devices)
+    train, validation = blobs(80, num_classes=3), blobs(21, num_classes=3, seed=1)
+    config = sgd.TrainConfig(epochs=2, batch_size=16, learning_rate=0.02)
+    augment = data.augment(random_crop=2, flip=True)
+    content = {}
+    for name, width in (("mlp", 0.1), ("resnet18", 0.05)):
+        model = models.create(name, num_classes=3, input_shape=(8, 8, 1), width=width)
+        fitted = fit(
+            model,
+            train,
+            validation,
+            config=config,
+            key=jax.random.key(0),
+            augment=augment,
+            sharding=sharding,
+        )
+        content[name] = [np.asarray(a).ravel().tolist() for a in jax.tree.leaves(fitted.variables)]
+        content[f"{name} logits"] = predict(
+            model, fitted.variables, validation, sharding=sharding
+        ).tolist()
+        content[f"{name} accuracy"] = evaluate(
+            model, fitted.variables, validation, sharding=sharding
+        ).accuracy
+        # 10 examples a batch: not a multiple of 4 or 8 devices.
+        for method in ("last_layer", "all"):
+            _, tuned = fine_tune(
+                model,
+                fitted.variables,
+                blobs(20, num_classes=2, seed=2),
+                num_classes=2,
+                method=method,
+                config=sgd.TrainConfig(epochs=2, batch_size=10, learning_rate=0.02),
+                key=jax.random.key(1),
+                sharding=sharding,
+            )
+            content[f"{name} {method}"] = [
+                np.asarray(a).ravel().tolist() for a in jax.tree.leaves(tuned)
+            ]
+    return content
+
+
+def join(process_id, port):
+    """Makes this one of two processes on this machine."""
+    import jax
+
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"localhost:{port}", 2, process_id)
+
+
+def main():
+    name, output, num_devices, *process = sys.argv[1:]
+    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    if process:
+        join(int(process[0]), int(process[1]))
+    content = {"measures": measures, "training": training}[name](int(num_devices) or None)
+    pathlib.Path(output).write_text(json.dumps(content))
+    os._exit(0) if not process else None
+
+
+if __name__ == "__main__":
+    main()
