@@ -70,7 +70,7 @@ def save(path: str | os.PathLike[str], variables: PyTree, metadata: dict[str, An
         raise type(error)(f"metadata is not JSON: {error}.") from error
     _check_destination(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with _checkpointer() as checkpointer:
         checkpointer.save(folder / arrays, args=ocp.args.PyTreeSave(_without_empty(host)))
     draft = folder / f"{METADATA_FILE}.{arrays}"
     draft.write_text(text, encoding="utf-8")
@@ -95,7 +95,7 @@ def load(path: str | os.PathLike[str]) -> tuple[PyTree, dict[str, Any]]:
         lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _without_empty(tree), is_leaf=_is_leaf
     )
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             stored = checkpointer.restore(
                 folder / record["arrays"], args=ocp.args.PyTreeRestore(restore_args=restore_args)
             )
@@ -105,6 +105,15 @@ def load(path: str | os.PathLike[str]) -> tuple[PyTree, dict[str, Any]]:
             f"({type(error).__name__})."
         ) from error
     return _from_host(tree, stored, folder, ()), record["metadata"]
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """One that waits for no other process: one process writes, each reads on its own."""
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(), active_processes={jax.process_index()}
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def model_metadata(model: models.Model) -> dict[str, Any]:

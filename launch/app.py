@@ -19,6 +19,39 @@ COMPILATION_CACHE = flags.DEFINE_string(
 SAVE_INTERVAL = flags.DEFINE_float(
     "save_interval", 30.0, "Seconds between two snapshots of unfinished work in the workdir."
 )
+NUM_DEVICES = flags.DEFINE_integer(
+    "num_devices", None, "Devices over which every batch is divided; all by default."
+)
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "One of several processes; cloud TPU and SLURM tell which, elsewhere the three flags below.",
+)
+COORDINATOR_ADDRESS = flags.DEFINE_string(
+    "coordinator_address", None, "HOST:PORT of process 0; needs --num_processes and --process_id."
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which one this is, from 0.")
+
+
+def _join_processes() -> None:
+    """Joins the other processes, if any; only process 0 prints."""
+    three = (COORDINATOR_ADDRESS.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    if not DISTRIBUTED.value and all(value is None for value in three):
+        return
+    if any(value is not None for value in three) and any(value is None for value in three):
+        raise ValueError(
+            "--coordinator_address, --num_processes and --process_id go together; given: "
+            f"{three[0]!r}, {three[1]!r}, {three[2]!r}."
+        )
+    import jax
+
+    try:
+        jax.distributed.initialize(*three)
+    except RuntimeError as error:
+        raise ValueError(f"the processes could not be joined: {error}") from error
+    if jax.process_index() != 0:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
 
 
 def _use_compilation_cache() -> None:
@@ -41,6 +74,13 @@ def _use_compilation_cache() -> None:
 
 
 _asked_to_stop: list[int] = []
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes files."""
+    import jax
+
+    return jax.process_index() == 0
 
 
 def stop_requested() -> bool:
@@ -92,6 +132,7 @@ def run(
         from advknow.experiments.unfinished import StoppedError
 
         try:
+            _join_processes()
             _use_compilation_cache()
             main()
         except StoppedError as error:

@@ -55,10 +55,11 @@ def main() -> None:
         correct_only=CORRECT_ONLY.value,
         batch_size=BATCH_SIZE.value,
         seed=SEED.value,
+        num_devices=app.NUM_DEVICES.value,
         progress=reporter(quiet=app.QUIET.value),
     )
     print(report.text(found["chain"]))
-    if folder is None:
+    if folder is None or not app.is_main():
         return
     content = json.dumps(found, indent=2, allow_nan=False) + "\n"
     files.write_atomically(folder / "chain.json", content)

@@ -98,9 +98,11 @@ def main(preset: Callable[[str], ExperimentConfig], usage: str) -> None:
             save_interval=app.SAVE_INTERVAL.value,
             stop=app.stop_requested,
             on_event=tensorboard.writer(workdir),
+            num_devices=app.NUM_DEVICES.value,
         )
-        figure = pathlib.Path(workdir) / "figure.png"
-        figures.save(figures.experiment_figure(results), figure)
+        if app.is_main():
+            figure = pathlib.Path(workdir) / "figure.png"
+            figures.save(figures.experiment_figure(results), figure)
         print(tables.text(results))
         if not app.QUIET.value:
             print(tables.times(results))

@@ -69,8 +69,11 @@ def main() -> None:
         save_interval=app.SAVE_INTERVAL.value,
         stop=app.stop_requested,
         on_event=tensorboard.writer(WORKDIR.value),
+        num_devices=app.NUM_DEVICES.value,
     )
-    files.write_atomically(f"{WORKDIR.value}/finetune.json", json.dumps(found, indent=2) + "\n")
+    if app.is_main():
+        content = json.dumps(found, indent=2) + "\n"
+        files.write_atomically(f"{WORKDIR.value}/finetune.json", content)
     print(single.text(found))
 
 

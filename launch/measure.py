@@ -61,12 +61,13 @@ def main() -> None:
     session = None
     if WORKDIR.value is not None:
         folder = files.make_workdir(WORKDIR.value)
-        files.claim(folder, _settings())
+        stages.claim(folder, _settings())
         session = stages.session(
             folder,
             progress=reporter(quiet=app.QUIET.value),
             save_interval=app.SAVE_INTERVAL.value,
             stop=app.stop_requested,
+            num_devices=app.NUM_DEVICES.value,
         )
     found = measure.measure_checkpoints(
         SOURCE.value,
@@ -83,10 +84,11 @@ def main() -> None:
         batch_size=BATCH_SIZE.value,
         seed=SEED.value,
         progress=reporter(quiet=app.QUIET.value),
+        num_devices=app.NUM_DEVICES.value,
         session=session,
     )
     print(measure.text(found))
-    if session is not None:
+    if session is not None and app.is_main():
         content = json.dumps(found, indent=2, allow_nan=False) + "\n"
         files.write_atomically(session.folder / "measure.json", content)
         session.unfinished.clear()

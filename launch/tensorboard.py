@@ -5,6 +5,8 @@ from typing import Any
 
 from absl import flags
 
+from launch import app
+
 TENSORBOARD = flags.DEFINE_bool(
     "tensorboard",
     False,
@@ -19,7 +21,7 @@ def writer(workdir: str) -> Callable[[dict[str, Any]], None] | None:
     Raises:
       ImportError: tensorboardX is not installed.
     """
-    if not TENSORBOARD.value:
+    if not TENSORBOARD.value or not app.is_main():
         return None
     try:
         from tensorboardX import SummaryWriter

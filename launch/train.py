@@ -64,8 +64,11 @@ def main() -> None:
         save_interval=app.SAVE_INTERVAL.value,
         stop=app.stop_requested,
         on_event=tensorboard.writer(WORKDIR.value),
+        num_devices=app.NUM_DEVICES.value,
     )
-    files.write_atomically(f"{WORKDIR.value}/train.json", json.dumps(found, indent=2) + "\n")
+    if app.is_main():
+        content = json.dumps(found, indent=2) + "\n"
+        files.write_atomically(f"{WORKDIR.value}/train.json", content)
     print(single.text(found))
 
 

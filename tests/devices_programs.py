@@ -1,7 +1,6 @@
 """What devices_test runs in processes of their own: `python devices_programs.py NAME ARGUMENTS`."""
 
 import json
-import os
 import pathlib
 import sys
 
@@ -23,10 +22,10 @@ def measures(num_devices):
     from advknow.experiments import pair
 
     sharding = devices.data_sharding(num_devices)
-    shape = (8, 8, 1)
+    shape = (16, 16, 1)
     created = [
         models.create("mlp", num_classes=4, input_shape=shape, width=0.1),
-        models.create("resnet18", num_classes=3, input_shape=shape, width=0.05),
+        models.create("lenet", num_classes=3, input_shape=shape, width=0.5),
     ]
     f, g = (m.bind(m.init(jax.random.key(i))) for i, m in enumerate(created))
     x = np.random.default_rng(0).uniform(size=(29, *shape)).astype(np.float32)
@@ -84,7 +83,7 @@ def training(num_devices):
             model, fitted.variables, validation, sharding=sharding
         ).accuracy
         # 10 examples a batch: not a multiple of 4 or 8 devices.
-        for method in ("last_layer", "all"):
+        for method in ("last_layer", "all") if name == "mlp" else ():
             _, tuned = fine_tune(
                 model,
                 fitted.variables,
@@ -101,22 +100,34 @@ def training(num_devices):
     return content
 
 
+def experiment(workdir):
+    """A whole run into one workdir."""
+    from tiny_run import tiny_run
+
+    from advknow.experiments.run import run
+
+    config = tiny_run(target_model="mlp")
+    return [row["alpha1"] for row in run(config, workdir, save_interval=0.0).rows]
+
+
 def join(process_id, port):
     """Makes this one of two processes on this machine."""
     import jax
 
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"localhost:{port}", 2, process_id)
 
 
 def main():
-    name, output, num_devices, *process = sys.argv[1:]
+    name, output, counts, *process = sys.argv[1:]
     sys.path.insert(0, str(pathlib.Path(__file__).parent))
     if process:
         join(int(process[0]), int(process[1]))
-    content = {"measures": measures, "training": training}[name](int(num_devices) or None)
+    if name == "experiment":
+        content = experiment(counts)
+    else:
+        program = {"measures": measures, "training": training}[name]
+        content = {count: program(int(count) or None) for count in counts.split(",")}
     pathlib.Path(output).write_text(json.dumps(content))
-    os._exit(0) if not process else None
 
 
 if __name__ == "__main__":

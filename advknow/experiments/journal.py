@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from advknow import devices
+
 FILE = "metrics.jsonl"
 
 
@@ -35,7 +37,8 @@ class Journal:
         self._path = workdir / FILE
         self._on_event = on_event
         self._stage, self._since = "", 0.0
-        _end_half_a_line(self._path)
+        if devices.is_main():
+            _end_half_a_line(self._path)
 
     def write(self, kind: str, **values: Any) -> None:
         """Appends an event.
@@ -43,6 +46,8 @@ class Journal:
         Raises:
           ValueError: NaN or infinity.
         """
+        if not devices.is_main():
+            return
         event = {"time": round(time.time(), 3), "kind": kind, **values}
         line = json.dumps(event, allow_nan=False) + "\n"
         with self._path.open("a", encoding="utf-8") as file:
@@ -71,7 +76,7 @@ class Journal:
     def seconds(self) -> dict[str, float]:
         """Seconds of every stage, over all sessions of the run."""
         found: dict[str, float] = {}
-        for event in read(self._path):
+        for event in devices.agreed("seconds", lambda: read(self._path)):
             if event["kind"] == "stage":
                 found[event["stage"]] = found.get(event["stage"], 0.0) + event["seconds"]
         return {stage: round(total, 3) for stage, total in found.items()}

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from advknow import attacks, checkpoints, data, metrics, validate
+from advknow import attacks, checkpoints, data, devices, metrics, validate
 from advknow.chain import chain
 from advknow.data import Dataset
 from advknow.experiments import stages, tasks
@@ -130,6 +130,7 @@ def measure_checkpoints(
     linearize: bool = False,
     batch_size: int = 64,
     seed: int = 0,
+    num_devices: int | None = None,
     progress: Progress | None = None,
     session: stages.Session | None = None,
     **choice: Any,
@@ -142,6 +143,7 @@ def measure_checkpoints(
       linearize: the small-eps limit (`metrics.transferability`).
       batch_size: images in one program.
       seed: of the attacks' random starts and of the choice of images.
+      num_devices: over which every batch is divided; all by default.
       progress: told how far each attack is.
       session: in a workdir, where unfinished attacks are kept and gone on with.
       **choice: of the images, as in `load_pair`.
@@ -149,6 +151,7 @@ def measure_checkpoints(
     Raises:
       FileNotFoundError, ValueError: as `load_pair` and `metrics.from_deltas`.
     """
+    sharding = devices.data_sharding(num_devices)
     pair = load_pair(source, target, seed=seed, **choice)
     x = pair.images.pixels()
     key = tasks.stage_key(seed, "attack")
@@ -157,7 +160,7 @@ def measure_checkpoints(
     for name, f in bound.items():
         settings: dict[str, Any] = {"attack": attack, "key": key, "batch_size": batch_size}
         if session is None:
-            deltas[name] = metrics.perturb(f, x, progress=progress, **settings)
+            deltas[name] = metrics.perturb(f, x, progress=progress, sharding=sharding, **settings)
         else:
             deltas[name] = stages.attacked(session, name, f, x, **settings)
     found: dict[str, Any] = {}
@@ -170,6 +173,7 @@ def measure_checkpoints(
             deltas[second],
             linearize=linearize,
             batch_size=batch_size,
+            sharding=sharding,
         ).summary()
     return {**_described(source, target, pair, seed), **found, "versions": versions()}
 
@@ -182,6 +186,7 @@ def chain_of_checkpoints(
     attack: AttackFn | None = None,
     batch_size: int = 64,
     seed: int = 0,
+    num_devices: int | None = None,
     progress: Progress | None = None,
     **choice: Any,
 ) -> dict[str, Any]:
@@ -191,13 +196,14 @@ def chain_of_checkpoints(
       source, target: checkpoint folders.
       loss: whose Hessian is meant.
       attack: of the alphas; None: the strongest small-eps attack.
-      batch_size, seed, progress: as in `measure_checkpoints`.
+      batch_size, seed, num_devices, progress: as in `measure_checkpoints`.
       **choice: of the images, as in `load_pair`; y is one-hot where their classes are the target's
         outputs, else KTD and Theorem 3 are left out.
 
     Raises:
       FileNotFoundError, ValueError: as `load_pair` and `advknow.chain.chain`.
     """
+    sharding = devices.data_sharding(num_devices)
     pair = load_pair(source, target, seed=seed, **choice)
     y = None
     if len(pair.images.class_names) == pair.num_outputs:
@@ -211,6 +217,7 @@ def chain_of_checkpoints(
         attack=attack,
         key=tasks.stage_key(seed, "attack"),
         batch_size=batch_size,
+        sharding=sharding,
         progress=progress,
     )
     described = _described(source, target, pair, seed)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from advknow import files, models
+from advknow import devices, files, models
 from advknow.experiments import results, stages, tasks
 from advknow.experiments.config import ExperimentConfig, Source
 from advknow.experiments.results import Results
@@ -26,6 +26,11 @@ from advknow.training import Evaluation, TrainConfig, evaluate
 from advknow.typing import Progress, PyTree
 
 __all__ = ["NothingCorrectError", "run"]
+
+
+def _write(found: Results, folder: pathlib.Path) -> None:
+    if devices.is_main():
+        results.write(found, folder)
 
 
 def _finished(folder: pathlib.Path, config: ExperimentConfig) -> Results | None:
@@ -129,7 +134,8 @@ def _row(
         "knowledge_transfer_se": (
             float(np.std(accuracies, ddof=1) / repeats**0.5) if repeats > 1 else None
         ),
-        "source_accuracy": 100.0 * evaluate(model, variables, parts.test).accuracy,
+        "source_accuracy": 100.0
+        * evaluate(model, variables, parts.test, sharding=session.sharding).accuracy,
         "model": source.model,
         "width": source.width,
         "num_params": model.num_params(),
@@ -162,6 +168,7 @@ def run(
     save_interval: float = 30.0,
     stop: Callable[[], bool] = lambda: False,
     on_event: Callable[[dict[str, Any]], None] | None = None,
+    num_devices: int | None = None,
 ) -> Results:
     """The whole experiment; writes config.json, results.json, results.csv and checkpoints.
 
@@ -174,6 +181,9 @@ def run(
       save_interval: seconds between two snapshots of unfinished work.
       stop: asked after every step and batch; when it returns True the work so far is saved.
       on_event: told every line of metrics.jsonl.
+      num_devices: over which every batch is divided; all by default. No result depends on it beyond
+        the rounding of sums. With several processes (`jax.distributed`) all call this with the same
+        arguments and see the same workdir; the first of them writes.
 
     Raises:
       ValueError: a workdir of another configuration, source and target sharing images, a damaged
@@ -185,13 +195,19 @@ def run(
     """
     folder = files.make_workdir(workdir)
     target, sources = tasks.load(config)
-    files.claim(folder, config.to_dict())
+    stages.claim(folder, config.to_dict())
     session = stages.session(
-        folder, progress=progress, save_interval=save_interval, stop=stop, on_event=on_event
+        folder,
+        progress=progress,
+        save_interval=save_interval,
+        stop=stop,
+        on_event=on_event,
+        num_devices=num_devices,
     )
     journal, unfinished = session.journal, session.unfinished
-    if (found := _finished(folder, config)) is not None:
-        results.write(found, folder)
+    found = devices.agreed("results", lambda: _finished(folder, config))
+    if found is not None:
+        _write(found, folder)
         unfinished.clear()
         return found
     folders = {stages.source_folder(session, source.name) for source in config.sources}
@@ -215,7 +231,7 @@ def run(
         config.target_training,
         config.target.dataset,
     )
-    evaluation = evaluate(target_model, target_variables, target.test)
+    evaluation = evaluate(target_model, target_variables, target.test, sharding=session.sharding)
     x, labels = stages.measured_examples(config, target.test, evaluation.correct)
     f_target = target_model.bind(target_variables)
     delta_target = stages.attacked(
@@ -251,7 +267,7 @@ def run(
         seconds=journal.seconds(),
         command=command,
     )
-    results.write(found, folder)
+    _write(found, folder)
     journal.write("end")
     unfinished.clear()
     return found

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from advknow import checkpoints, data, files, models
+from advknow import checkpoints, data, devices, files, models
 from advknow.experiments import stages, tasks
 from advknow.experiments.config import Task, Transfer
 from advknow.experiments.versions import versions
@@ -26,7 +26,7 @@ def _begin(workdir: str | pathlib.Path, settings: dict[str, Any], **session: Any
         raise ValueError(
             f"workdir={str(workdir)!r} holds a checkpoint of another run; choose another folder."
         )
-    files.claim(folder, settings)
+    stages.claim(folder, settings)
     return stages.session(folder, **session)
 
 
@@ -52,7 +52,7 @@ def train(
       training: of SGD.
       augment: random crops, and flips where the classes survive them.
       seed: of everything random.
-      **session: progress, save_interval, stop and on_event, as `run.run`.
+      **session: progress, save_interval, stop, on_event and num_devices, as `run.run`.
 
     Returns:
       accuracies in percent and settings, ready for JSON.
@@ -96,7 +96,7 @@ def train(
         metadata={"dataset": dataset, "class_names": list(task.class_names), "seed": seed},
     )
     began.unfinished.clear()
-    test = evaluate(created, variables, parts.test)
+    test = evaluate(created, variables, parts.test, sharding=began.sharding)
     return {
         "checkpoint": str(began.folder),
         "model": model,
@@ -133,7 +133,7 @@ def finetune(
       dataset, classes, data_dir: the target task.
       transfer: method, training and number of labelled images; one draw of them.
       seed: of the draw, the new layer and the order.
-      **session: progress, save_interval, stop and on_event, as `run.run`.
+      **session: progress, save_interval, stop, on_event and num_devices, as `run.run`.
 
     Returns:
       accuracies in percent and settings, ready for JSON.
@@ -163,8 +163,9 @@ def finetune(
     }
     began = _begin(workdir, settings, **session)
     stage = f"transfer ({transfer.method})"
-    if (began.folder / checkpoints.METADATA_FILE).exists():
-        tuned, tuned_variables, _ = checkpoints.restore_model(began.folder)
+    done = devices.agreed("checkpoint", lambda: stages.finished_checkpoint(began.folder))
+    if done is not None:
+        tuned, tuned_variables, _ = done
     else:
         sgd = transfer.method != "closed_form"
         with began.journal.stage(stage):
@@ -182,20 +183,19 @@ def finetune(
                 progress=stages.told(began, stage),
                 restore=began.unfinished.restore_training(stage),
                 on_step=began.unfinished.save_training(stage),
+                sharding=began.sharding,
             )
-            checkpoints.save(
-                began.folder,
-                tuned_variables,
-                {
-                    **checkpoints.model_metadata(tuned),
-                    "dataset": dataset,
-                    "class_names": list(task.class_names),
-                    "seed": seed,
-                    "source": str(checkpoint),
-                },
-            )
+            metadata = {
+                **checkpoints.model_metadata(tuned),
+                "dataset": dataset,
+                "class_names": list(task.class_names),
+                "seed": seed,
+                "source": str(checkpoint),
+            }
+            if devices.is_main():
+                checkpoints.save(began.folder, tuned_variables, metadata)
     began.unfinished.clear()
-    test = evaluate(tuned, tuned_variables, parts.test)
+    test = evaluate(tuned, tuned_variables, parts.test, sharding=began.sharding)
     return {
         "checkpoint": str(began.folder),
         "source": str(checkpoint),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from advknow import checkpoints, data, metrics, validate
+from advknow import checkpoints, data, devices, files, metrics, validate
 from advknow.data import Dataset
 from advknow.experiments import pair, tasks
 from advknow.experiments.config import ExperimentConfig, Source
@@ -22,16 +22,24 @@ from advknow.experiments.unfinished import Unfinished
 from advknow.forward import Augment
 from advknow.models import Model
 from advknow.training import TrainConfig, evaluate, fine_tune, fit
-from advknow.typing import ApplyFn, Array, AttackFn, Progress, PyTree
+from advknow.typing import ApplyFn, Array, AttackFn, Progress, PyTree, Sharding
 
 
 class Session(NamedTuple):
-    """What every stage writes to: the workdir, its unfinished work and journal, the screen."""
+    """What every stage writes to, and the devices it runs on.
+
+    Attributes:
+      folder: the workdir.
+      unfinished, journal: its snapshots and its metrics.jsonl.
+      progress: the screen.
+      sharding: over devices.
+    """
 
     folder: pathlib.Path
     unfinished: Unfinished
     journal: Journal
     progress: Progress
+    sharding: Sharding = None
 
 
 def silent(stage: str, done: int, total: int | None, note: str = "") -> None:
@@ -45,6 +53,7 @@ def session(
     save_interval: float = 30.0,
     stop: Callable[[], bool] = lambda: False,
     on_event: Callable[[dict[str, Any]], None] | None = None,
+    num_devices: int | None = None,
 ) -> Session:
     """A session in a workdir; arguments as `run.run`."""
     validate.number("save_interval", save_interval, minimum=0.0)
@@ -52,7 +61,15 @@ def session(
     unfinished = Unfinished(
         folder, interval=save_interval, stop=stop, on_save=lambda _: journal.lap()
     )
-    return Session(folder, unfinished, journal, progress or silent)
+    sharding = devices.data_sharding(num_devices)
+    return Session(folder, unfinished, journal, progress or silent, sharding)
+
+
+def claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
+    """`files.claim` by the main process, refused on all where it is refused there."""
+    if devices.is_main():
+        files.claim(folder, settings)
+    devices.agreed("config", lambda: files.claim(folder, settings))
 
 
 class NothingCorrectError(ValueError):
@@ -90,6 +107,17 @@ def _named(session: Session, name: str) -> Progress:
     return lambda stage, done, total, note="": session.progress(name, done, total, note)
 
 
+def finished_checkpoint(folder: pathlib.Path) -> tuple[Model, PyTree, dict[str, Any]] | None:
+    """The model, variables and metadata of the checkpoint in the folder, None where there is none.
+
+    Raises:
+      ValueError: it is damaged.
+    """
+    if not (folder / checkpoints.METADATA_FILE).exists():
+        return None
+    return checkpoints.restore_model(folder)
+
+
 def trained(
     session: Session,
     folder: pathlib.Path,
@@ -116,8 +144,9 @@ def trained(
       ValueError: the folder holds another model; a damaged checkpoint or snapshot.
       FloatingPointError: the training diverged. unfinished.StoppedError.
     """
-    if (folder / checkpoints.METADATA_FILE).exists():
-        stored, variables, found = checkpoints.restore_model(folder)
+    done = devices.agreed(f"checkpoint {name}", lambda: finished_checkpoint(folder))
+    if done is not None:
+        stored, variables, found = done
         if stored != model:
             raise ValueError(f"{folder} holds another model than {model}; choose another workdir.")
         return variables, found
@@ -134,6 +163,7 @@ def trained(
             progress=told(session, stage),
             restore=session.unfinished.restore_training(stage),
             on_step=session.unfinished.save_training(stage),
+            sharding=session.sharding,
         )
         metadata = {
             **checkpoints.model_metadata(model),
@@ -141,7 +171,8 @@ def trained(
             "best_epoch": fitted.best_epoch,
             "best_validation_accuracy": fitted.best_validation_accuracy,
         }
-        checkpoints.save(folder, fitted.variables, metadata)
+        if devices.is_main():
+            checkpoints.save(folder, fitted.variables, metadata)
     session.unfinished.clear(stage)
     return fitted.variables, metadata
 
@@ -192,6 +223,7 @@ def attacked(
             attack=attack,
             key=key,
             batch_size=batch_size,
+            sharding=session.sharding,
             progress=_named(session, stage),
             done=done,
             on_batch=save,
@@ -230,6 +262,7 @@ def measured(
             delta_target,
             direction=config.direction,
             batch_size=config.attack_batch_size,
+            sharding=session.sharding,
             progress=_named(session, stage),
             restore=None
             if found is None
@@ -271,8 +304,10 @@ def transferred(
                 augment=augmentation(config.target.dataset, settings.augment and sgd),
                 restore=session.unfinished.restore_training(draw),
                 on_step=session.unfinished.save_training(draw),
+                sharding=session.sharding,
             )
-            accuracies.append(100.0 * evaluate(head, head_variables, target.test).accuracy)
+            evaluation = evaluate(head, head_variables, target.test, sharding=session.sharding)
+            accuracies.append(100.0 * evaluation.accuracy)
             session.unfinished.clear(draw)
             session.progress(stage, repeat + 1, settings.repeats)
             session.unfinished.save(stage, dict, {"accuracies": accuracies}, last=True)

@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from advknow import checkpoints, snapshots
+from advknow import checkpoints, devices, snapshots
 from advknow.sgd import TrainState
 from advknow.typing import PyTree
 
@@ -74,9 +74,10 @@ class Unfinished:
     def _at(self, stage: str, write: Callable[[], None], *, last: bool = False) -> None:
         """Writes where a snapshot is due; then stops where that is asked for."""
         # Asked once: a request between two questions would stop without a snapshot.
-        stopping = self._stop()
+        stopping = devices.any_process(self._stop())
         if last or stopping or time.monotonic() - self._last >= self._interval:
-            write()
+            if devices.is_main():
+                write()
             self._last = time.monotonic()
             self._on_save(stage)
         if stopping:
@@ -86,7 +87,11 @@ class Unfinished:
     def load(self, stage: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """The arrays and values last saved of an attack or a measurement."""
         path = self._folder / f"{file_name(stage)}.npz"
-        return snapshots.load(path) if path.exists() else None
+
+        def read() -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+            return snapshots.load(path) if path.exists() else None
+
+        return devices.agreed(stage, read)
 
     def save(
         self,
@@ -109,10 +114,13 @@ class Unfinished:
         folder = self._folder / file_name(stage)
 
         def restore(start: TrainState) -> TrainState | None:
-            if not (folder / checkpoints.METADATA_FILE).exists():
-                return None
-            stored, _ = checkpoints.load(folder)
-            return state_from_arrays(stored, start, folder)
+            def read() -> TrainState | None:
+                if not (folder / checkpoints.METADATA_FILE).exists():
+                    return None
+                stored, _ = checkpoints.load(folder)
+                return state_from_arrays(stored, start, folder)
+
+            return devices.agreed(stage, read)
 
         return restore
 
@@ -135,13 +143,14 @@ class Unfinished:
         """Removes a training's states, or everything."""
         self.wait()
         path = self._folder if stage is None else self._folder / file_name(stage)
-        shutil.rmtree(path, ignore_errors=True)
+        if devices.is_main():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def arrays_of_state(state: TrainState) -> PyTree:
     """A TrainState as a checkpoint's dict of host arrays."""
     state = state._replace(key=jax.random.key_data(state.key))
-    leaves = jax.device_get(jax.tree.leaves(state))
+    leaves = devices.fetch(jax.tree.leaves(state))
     return {"state": {f"{i:05d}": np.array(leaf) for i, leaf in enumerate(leaves)}}
 
 
