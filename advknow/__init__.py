@@ -11,12 +11,14 @@ The definitions of Liang et al. (ICML 2021, arXiv 2006.14512) in JAX. The theory
     matching        gradient matching, function matching and knowledge transfer distances
     theorems        Theorems 2 and 3 as inequalities
     chain           all of it as one call: `chain`
+    audit           whether a model's figures can be trusted: `check_model`
     moments         mergeable sums; attack_sums, matching.sums: those of A1, A2 and the distances
 
 and what the experiments need beside it: models, data, training, checkpoints, experiments, report.
 """
 
 from advknow import attacks, inner_product, losses, matching
+from advknow.audit import Audit, check_model
 from advknow.chain import Chain, chain
 from advknow.generalized import Generalized, generalized
 from advknow.metrics import Transferability, from_deltas, perturb, transferability
@@ -24,12 +26,14 @@ from advknow.small_eps import small_eps_transferability
 from advknow.version import __version__
 
 __all__ = [
+    "Audit",
     "Chain",
     "Generalized",
     "Transferability",
     "__version__",
     "attacks",
     "chain",
+    "check_model",
     "from_deltas",
     "generalized",
     "inner_product",

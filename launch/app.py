@@ -19,6 +19,9 @@ COMPILATION_CACHE = flags.DEFINE_string(
 SAVE_INTERVAL = flags.DEFINE_float(
     "save_interval", 30.0, "Seconds between two snapshots of unfinished work in the workdir."
 )
+STRICT = flags.DEFINE_bool(
+    "strict", False, "A finding of the audit of a model ends the command with an error."
+)
 NUM_DEVICES = flags.DEFINE_integer(
     "num_devices", None, "Devices over which every batch is divided; all by default."
 )

@@ -37,7 +37,7 @@ def main() -> None:
     from advknow import files
     from advknow.experiments import measure
     from advknow.report import chain as report
-    from advknow.report import figures
+    from advknow.report import figures, tables
 
     if not SOURCE.value or not TARGET.value:
         raise ValueError(
@@ -56,9 +56,11 @@ def main() -> None:
         batch_size=BATCH_SIZE.value,
         seed=SEED.value,
         num_devices=app.NUM_DEVICES.value,
+        strict=app.STRICT.value,
         progress=reporter(quiet=app.QUIET.value),
     )
     print(report.text(found["chain"]))
+    print("\n".join(tables.audit(found["audit"])))
     if folder is None or not app.is_main():
         return
     content = json.dumps(found, indent=2, allow_nan=False) + "\n"

@@ -99,11 +99,13 @@ def main(preset: Callable[[str], ExperimentConfig], usage: str) -> None:
             stop=app.stop_requested,
             on_event=tensorboard.writer(workdir),
             num_devices=app.NUM_DEVICES.value,
+            strict=app.STRICT.value,
         )
         if app.is_main():
             figure = pathlib.Path(workdir) / "figure.png"
             figures.save(figures.experiment_figure(results), figure)
         print(tables.text(results))
+        print("\n".join(tables.audit(results.audit)))
         if not app.QUIET.value:
             print(tables.times(results))
         print(f"results.json, results.csv, config.json and figure.png are in {workdir}")

@@ -53,6 +53,7 @@ def main() -> None:
     """Reads the flags, measures, prints."""
     from advknow import files
     from advknow.experiments import measure, stages
+    from advknow.report import tables
 
     if not SOURCE.value or not TARGET.value:
         raise ValueError(
@@ -85,9 +86,11 @@ def main() -> None:
         seed=SEED.value,
         progress=reporter(quiet=app.QUIET.value),
         num_devices=app.NUM_DEVICES.value,
+        strict=app.STRICT.value,
         session=session,
     )
     print(measure.text(found))
+    print("\n".join(tables.audit(found["audit"])))
     if session is not None and app.is_main():
         content = json.dumps(found, indent=2, allow_nan=False) + "\n"
         files.write_atomically(session.folder / "measure.json", content)

@@ -106,7 +106,7 @@ def experiment(workdir):
 
     from advknow.experiments.run import run
 
-    config = tiny_run(target_model="mlp")
+    config = tiny_run(target_model="lenet", target_width=0.5)
     return [row["alpha1"] for row in run(config, workdir, save_interval=0.0).rows]
 
 

@@ -1,5 +1,9 @@
 """FGSM and PGD: the finite-eps attacks of the experiments (theory.md sections 1 and 6)."""
 
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -25,7 +29,7 @@ def _length(v: Array) -> Array:
     return _per_example(largest * jnp.sqrt(jnp.sum(scaled**2, axis=-1)), v)
 
 
-def _random_start(key: Array, shape: tuple[int, ...], dtype, eps: float, ord: str) -> Array:
+def _random_start(key: Array, shape: tuple[int, ...], dtype, eps: Array | float, ord: str) -> Array:
     """One example's start, uniform in the ball of radius eps."""
     if ord == "inf":
         return jax.random.uniform(key, shape, dtype, -eps, eps)
@@ -33,6 +37,52 @@ def _random_start(key: Array, shape: tuple[int, ...], dtype, eps: float, ord: st
     direction = jax.random.normal(key_direction, shape, dtype)
     direction = direction / jnp.maximum(jnp.sqrt(jnp.sum(direction**2)), jnp.finfo(dtype).tiny)
     return direction * eps * jax.random.uniform(key_radius, (), dtype) ** (1.0 / direction.size)
+
+
+class _Ball(NamedTuple):
+    """Where x + delta may lie. Numbers of the program, so that every eps shares one."""
+
+    eps: Array | float
+    low: Array | float
+    high: Array | float
+
+    def project(self, delta: Array, x: Array, ord: str) -> Array:
+        eps = self.eps
+        if ord == "2":
+            delta = delta * jnp.minimum(
+                1.0, eps / jnp.maximum(_length(delta), jnp.finfo(x.dtype).tiny)
+            )
+        # Both limits bracket 0 even where x lies a rounding error outside the bounds.
+        return jnp.clip(delta, jnp.clip(self.low - x, -eps, 0.0), jnp.clip(self.high - x, 0.0, eps))
+
+
+@functools.partial(jax.jit, static_argnames=("ord", "random_start"))
+def _start(
+    f: ApplyFn, x: Array, example_keys: Array, ball: _Ball, *, ord: str, random_start: bool
+) -> tuple[Array, Array]:
+    delta = jnp.zeros_like(x)
+    if random_start:
+        delta = jax.vmap(lambda k: _random_start(k, x.shape[1:], x.dtype, ball.eps, ord))(
+            example_keys
+        )
+    return ball.project(delta, x, ord), f(x)
+
+
+@functools.lru_cache(maxsize=64)
+def _step_of(raised: Callable[..., Array], ord: str) -> Callable[..., Array]:
+    """The compiled step; one for all attacks that raise the same in the same norm."""
+
+    @jax.jit
+    def step(delta: Array, f: ApplyFn, x: Array, y: Array, ball: _Ball, step_size: Array) -> Array:
+        # The gradient of the SUM: that of a mean would shrink with the batch.
+        gradient = jax.grad(lambda delta: jnp.sum(raised(y, f(x + delta))))(delta)
+        if ord == "inf":
+            ascent = jnp.sign(gradient)
+        else:
+            ascent = gradient / jnp.maximum(_length(gradient), jnp.finfo(x.dtype).tiny)
+        return ball.project(delta + step_size * ascent, x, ord)
+
+    return step
 
 
 def pgd(
@@ -83,34 +133,7 @@ def pgd(
             "random_start=False with objective='output_deviation': its gradient is 0 at delta = 0, "
             "so the attack would not move; accepted: random_start=True."
         )
-    low, high = (-jnp.inf, jnp.inf) if bounds is None else bounds
-
-    def project(delta: Array, x: Array) -> Array:
-        if ord == "2":
-            delta = delta * jnp.minimum(
-                1.0, eps / jnp.maximum(_length(delta), jnp.finfo(x.dtype).tiny)
-            )
-        # Both limits bracket 0 even where x lies a rounding error outside the bounds.
-        return jnp.clip(delta, jnp.clip(low - x, -eps, 0.0), jnp.clip(high - x, 0.0, eps))
-
-    @jax.jit
-    def start(f: ApplyFn, x: Array, example_keys: Array) -> tuple[Array, Array]:
-        delta = jnp.zeros_like(x)
-        if random_start:
-            delta = jax.vmap(lambda k: _random_start(k, x.shape[1:], x.dtype, eps, ord))(
-                example_keys
-            )
-        return project(delta, x), f(x)
-
-    @jax.jit
-    def step(delta: Array, f: ApplyFn, x: Array, y: Array) -> Array:
-        # The gradient of the SUM: that of a mean would shrink with the batch.
-        gradient = jax.grad(lambda delta: jnp.sum(raised(y, f(x + delta))))(delta)
-        if ord == "inf":
-            ascent = jnp.sign(gradient)
-        else:
-            ascent = gradient / jnp.maximum(_length(gradient), jnp.finfo(x.dtype).tiny)
-        return project(delta + step_size * ascent, x)
+    ball = _Ball(eps, *((-jnp.inf, jnp.inf) if bounds is None else map(float, bounds)))
 
     def attack(f: ApplyFn, x: Array, key: Array) -> Array:
         validate.inputs("x", x, bounds=bounds)
@@ -125,8 +148,8 @@ def pgd(
         example_keys = keys.per_example(key, x.shape[0])
         if eps == 0:
             return jnp.zeros_like(x)
-        delta, y = start(f, x, example_keys)
-        return repeat(step, num_steps, delta, f, x, y)
+        delta, y = _start(f, x, example_keys, ball, ord=ord, random_start=random_start)
+        return repeat(_step_of(raised, ord), num_steps, delta, f, x, y, ball, step_size)
 
     return attack
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from advknow import attacks, checkpoints, data, devices, metrics, validate
+from advknow.audit import check_model
 from advknow.chain import chain
 from advknow.data import Dataset
 from advknow.experiments import stages, tasks
@@ -41,6 +42,33 @@ def attack_named(name: str, *, eps: float, num_steps: int, index: int) -> Attack
         step_size = eps / 10 if eps > 0 else None
         return attacks.pgd(eps=eps, step_size=step_size, num_steps=num_steps)
     return attacks.singular(index=index)
+
+
+def audit_pair(
+    pair: "Pair", *, eps: float, seed: int, batch_size: int, strict: bool
+) -> dict[str, dict[str, Any]]:
+    """The audits of both models of a pair, ready for JSON.
+
+    Raises:
+      audit.AuditError: a finding, if strict.
+    """
+    x, found = pair.images.pixels(), {}
+    if len(x) < 2:
+        return {}
+    for name, f in (("source", pair.f_source), ("target", pair.f_target)):
+        audit = check_model(
+            f,
+            x,
+            eps=eps,
+            num_steps=stages.AUDIT_STEPS,
+            key=tasks.stage_key(seed, "audit"),
+            max_examples=stages.AUDIT_EXAMPLES,
+            batch_size=batch_size,
+        )
+        if strict:
+            audit.raise_for_findings(f"the {name}")
+        found[name] = audit.summary()
+    return found
 
 
 class Pair(NamedTuple):
@@ -131,6 +159,8 @@ def measure_checkpoints(
     batch_size: int = 64,
     seed: int = 0,
     num_devices: int | None = None,
+    audit_eps: float = 0.1,
+    strict: bool = False,
     progress: Progress | None = None,
     session: stages.Session | None = None,
     **choice: Any,
@@ -144,6 +174,7 @@ def measure_checkpoints(
       batch_size: images in one program.
       seed: of the attacks' random starts and of the choice of images.
       num_devices: over which every batch is divided; all by default.
+      audit_eps: of the attack of the audit. strict: whether its finding is an error.
       progress: told how far each attack is.
       session: in a workdir, where unfinished attacks are kept and gone on with.
       **choice: of the images, as in `load_pair`.
@@ -153,6 +184,7 @@ def measure_checkpoints(
     """
     sharding = devices.data_sharding(num_devices)
     pair = load_pair(source, target, seed=seed, **choice)
+    audits = audit_pair(pair, eps=audit_eps, seed=seed, batch_size=batch_size, strict=strict)
     x = pair.images.pixels()
     key = tasks.stage_key(seed, "attack")
     bound = {"source": pair.f_source, "target": pair.f_target}
@@ -175,7 +207,12 @@ def measure_checkpoints(
             batch_size=batch_size,
             sharding=sharding,
         ).summary()
-    return {**_described(source, target, pair, seed), **found, "versions": versions()}
+    return {
+        **_described(source, target, pair, seed),
+        **found,
+        "audit": audits,
+        "versions": versions(),
+    }
 
 
 def chain_of_checkpoints(
@@ -187,6 +224,8 @@ def chain_of_checkpoints(
     batch_size: int = 64,
     seed: int = 0,
     num_devices: int | None = None,
+    audit_eps: float = 0.1,
+    strict: bool = False,
     progress: Progress | None = None,
     **choice: Any,
 ) -> dict[str, Any]:
@@ -196,7 +235,7 @@ def chain_of_checkpoints(
       source, target: checkpoint folders.
       loss: whose Hessian is meant.
       attack: of the alphas; None: the strongest small-eps attack.
-      batch_size, seed, num_devices, progress: as in `measure_checkpoints`.
+      batch_size, seed, num_devices, audit_eps, strict, progress: as in `measure_checkpoints`.
       **choice: of the images, as in `load_pair`; y is one-hot where their classes are the target's
         outputs, else KTD and Theorem 3 are left out.
 
@@ -205,6 +244,7 @@ def chain_of_checkpoints(
     """
     sharding = devices.data_sharding(num_devices)
     pair = load_pair(source, target, seed=seed, **choice)
+    audits = audit_pair(pair, eps=audit_eps, seed=seed, batch_size=batch_size, strict=strict)
     y = None
     if len(pair.images.class_names) == pair.num_outputs:
         y = np.eye(pair.num_outputs, dtype=np.float32)[pair.images.labels]
@@ -221,7 +261,7 @@ def chain_of_checkpoints(
         progress=progress,
     )
     described = _described(source, target, pair, seed)
-    return {**described, "chain": found.summary(), "versions": versions()}
+    return {**described, "chain": found.summary(), "audit": audits, "versions": versions()}
 
 
 def _described(source: Any, target: Any, pair: Pair, seed: int) -> dict[str, Any]:

@@ -43,6 +43,8 @@ COLUMNS = (
 )
 ALPHAS = ("alpha1", "alpha2_squared", "alpha1_alpha2_squared")
 METRICS = (*ALPHAS, "rho2", "fmd_relative", "ktd")
+# What results of earlier versions lack.
+OPTIONAL = ("command", "audit")
 CONVENTION = (
     "alpha2_squared and alpha1_alpha2_squared are squares, as in the poster's image tables; alpha2 "
     "and alpha1_alpha2 are the norms."
@@ -64,6 +66,7 @@ class Results:
       versions: of Python, JAX and what the numbers depend on; the device too.
       seconds: time a stage.
       command: what made it.
+      audit: what `advknow.check_model` found of the target and each source, by name.
     """
 
     experiment: str
@@ -76,6 +79,7 @@ class Results:
     versions: dict[str, str]
     seconds: dict[str, float]
     command: str = ""
+    audit: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def correlations(self) -> dict[str, dict[str, float] | None]:
         """Each metric, and the baseline, against knowledge transfer over the rows.
@@ -112,8 +116,9 @@ def from_dict(content: dict[str, Any]) -> Results:
     Raises:
       ValueError: a field is missing.
     """
-    names = [field.name for field in dataclasses.fields(Results)]
-    missing = [name for name in names if name not in content]
+    fields = dataclasses.fields(Results)
+    names = [field.name for field in fields if field.name in content]
+    missing = [f.name for f in fields if f.name not in content and f.name not in OPTIONAL]
     if missing:
         raise ValueError(f"results lack {', '.join(missing)}; a results.json of advknow is needed.")
     return Results(**{name: content[name] for name in names})

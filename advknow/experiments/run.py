@@ -87,8 +87,10 @@ def _row(
     delta_target: np.ndarray,
     x: np.ndarray,
     labels: np.ndarray,
-) -> dict[str, Any]:
-    """Everything of one source: a row of the results."""
+    *,
+    strict: bool,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Everything of one source: a row of the results, and its audit."""
     model = models.create(
         source.model,
         num_classes=len(source.task.class_names),
@@ -106,6 +108,7 @@ def _row(
         source.task.dataset,
     )
     f_source = model.bind(variables)
+    audit = stages.audited(session, source.name, f_source, x, config=config, strict=strict)
     delta_source = stages.attacked(
         session,
         source.name,
@@ -142,7 +145,7 @@ def _row(
         "similarity": source.similarity,
         **found.summary(),
     }
-    return {name: row[name] for name in results.COLUMNS}
+    return {name: row[name] for name in results.COLUMNS}, audit
 
 
 def _described(
@@ -169,6 +172,7 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     on_event: Callable[[dict[str, Any]], None] | None = None,
     num_devices: int | None = None,
+    strict: bool = False,
 ) -> Results:
     """The whole experiment; writes config.json, results.json, results.csv and checkpoints.
 
@@ -184,10 +188,12 @@ def run(
       num_devices: over which every batch is divided; all by default. No result depends on it beyond
         the rounding of sums. With several processes (`jax.distributed`) all call this with the same
         arguments and see the same workdir; the first of them writes.
+      strict: whether a finding of the audit (`advknow.check_model`) ends the run.
 
     Raises:
       ValueError: a workdir of another configuration, source and target sharing images, a damaged
         checkpoint or snapshot.
+      audit.AuditError: a finding, if strict.
       NothingCorrectError: no correctly classified target image.
       FileNotFoundError: a data set is missing; says how to get it.
       FloatingPointError: a training diverged.
@@ -243,18 +249,32 @@ def run(
         key=tasks.stage_key(config.seed, "attack"),
         batch_size=config.attack_batch_size,
     )
+    audits = {
+        "target": stages.audited(session, "target", f_target, x, config=config, strict=strict)
+    }
     rows = []
     for source in config.sources:
         stage = f"row {source.name}"
         done = unfinished.load(stage)
         if done is None:
-            parts = sources[source.name]
-            row = _row(session, config, source, parts, target, f_target, delta_target, x, labels)
-            unfinished.save(stage, dict, row, last=True)
+            row, audit = _row(
+                session,
+                config,
+                source,
+                sources[source.name],
+                target,
+                f_target,
+                delta_target,
+                x,
+                labels,
+                strict=strict,
+            )
+            unfinished.save(stage, dict, {"row": row, "audit": audit}, last=True)
             journal.write("row", **row)
         else:
-            row = done[1]
+            row, audit = done[1]["row"], done[1]["audit"]
         rows.append(row)
+        audits[source.name] = audit
     found = Results(
         experiment=config.experiment,
         preset=config.preset,
@@ -266,6 +286,7 @@ def run(
         versions=versions(),
         seconds=journal.seconds(),
         command=command,
+        audit=audits,
     )
     _write(found, folder)
     journal.write("end")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from advknow import checkpoints, data, devices, files, metrics, validate
+from advknow.audit import check_model
 from advknow.data import Dataset
 from advknow.experiments import pair, tasks
 from advknow.experiments.config import ExperimentConfig, Source
@@ -40,6 +41,10 @@ class Session(NamedTuple):
     journal: Journal
     progress: Progress
     sharding: Sharding = None
+
+
+# Enough to tell a broken model from a sound one, at a cost of a few seconds.
+AUDIT_EXAMPLES, AUDIT_STEPS = 32, 10
 
 
 def silent(stage: str, done: int, total: int | None, note: str = "") -> None:
@@ -191,6 +196,46 @@ def measured_examples(
         generator = np.random.default_rng(tasks.stage_seed(config.seed, "measured"))
         indices = np.sort(generator.choice(indices, config.num_examples, replace=False))
     return test.pixels(indices), test.labels[indices]
+
+
+def audited(
+    session: Session,
+    name: str,
+    f: ApplyFn,
+    x: np.ndarray,
+    *,
+    config: ExperimentConfig,
+    strict: bool,
+) -> dict[str, Any]:
+    """What the audit of a model finds on a few of the measured examples, ready for JSON.
+
+    Raises:
+      audit.AuditError: a finding, if strict.
+    """
+    stage = f"audit {name}"
+    done = session.unfinished.load(stage)
+    if done is not None:
+        return done[1]
+    with session.journal.stage(stage):
+        if len(x) < 2:
+            return {"n": len(x), "flags": [], "findings": [], "values": {}}
+        found = check_model(
+            f,
+            x,
+            eps=config.attack.eps,
+            num_steps=AUDIT_STEPS,
+            key=tasks.stage_key(config.seed, "audit"),
+            max_examples=AUDIT_EXAMPLES,
+            batch_size=config.attack_batch_size,
+        )
+        for finding in found.findings:
+            session.progress(stage, 1, 1, f"{finding.name}: {finding.message}")
+        if not found.findings:
+            session.progress(stage, 1, 1, "nothing found")
+        if strict:
+            found.raise_for_findings(name)
+        session.unfinished.save(stage, dict, found.summary(), last=True)
+    return found.summary()
 
 
 def attacked(

@@ -164,6 +164,16 @@ def _render_chain(results: Results, layout: Callable[[list[list[str]]], list[str
     return [CHAIN_NOTE, "", *layout(rows), ""] if len(rows) > 1 else []
 
 
+def audit(audits: dict[str, dict[str, Any]]) -> list[str]:
+    """What the audits found, a line a finding; one line where they found nothing."""
+    lines = [
+        f"audit: {name}: {finding['name']}: {finding['message']}"
+        for name, found in audits.items()
+        for finding in found["findings"]
+    ]
+    return lines or ([f"audit: nothing found in {len(audits)} models"] if audits else [])
+
+
 def times(results: Results) -> str:
     """Seconds of the run by kind of stage, and all of them, for a terminal."""
     kinds: dict[str, list[str]] = {}

@@ -1,0 +1,138 @@
+"""The audit: each spoilt model raises exactly its flags, and sound ones none."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from blobs import blobs
+
+from advknow import check_model, data, models
+from advknow.audit import FLAGS, AuditError
+from advknow.sgd import TrainConfig
+from advknow.training import fit
+
+KEY = jax.random.key(0)
+W1 = jax.random.normal(jax.random.key(1), (12, 16)) / 3
+W2 = jax.random.normal(jax.random.key(2), (16, 4))
+X = np.random.default_rng(0).uniform(size=(40, 12)).astype(np.float32)
+
+
+def sound(x):
+    return jnp.tanh(x @ W1) @ W2
+
+
+def train_mode(x):
+    hidden = jnp.tanh(x @ W1)
+    return (hidden - hidden.mean(0)) / hidden.std(0) @ W2
+
+
+def random_at_every_trace(x):
+    return sound(x) + 0.1 * np.random.standard_normal(4).astype(np.float32)
+
+
+def random_at_every_call(x):
+    spec = jax.ShapeDtypeStruct((x.shape[0], 4), np.float32)
+    noise = jax.pure_callback(
+        lambda x: np.random.standard_normal((len(x), 4)).astype(np.float32), spec, x
+    )
+    return sound(x) + 0.1 * jax.lax.stop_gradient(noise)
+
+
+def nan_for_some(x):
+    return jnp.where(x[:, :1] > 0.8, jnp.nan, sound(x))
+
+
+SPOILT = {
+    "sound": (sound, ()),
+    "saturated": (lambda x: 1e4 * sound(x), ("zero_gradients",)),
+    "train mode": (train_mode, ("batch_dependent",)),
+    "random at every trace": (random_at_every_trace, ("nondeterministic",)),
+    "random at every call": (random_at_every_call, ("nondeterministic",)),
+    "probabilities": (lambda x: jax.nn.softmax(sound(x)), ("probabilities",)),
+    "NaN for some": (nan_for_some, ("nonfinite_outputs",)),
+    "zero gradient": (lambda x: sound(jnp.round(4 * x) / 4), ("zero_gradients",)),
+    "one output": (lambda x: sound(x)[:, :1], ()),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_each_model_raises_exactly_its_flags(name):
+    f, flags = SPOILT[name]
+    audit = check_model(f, X, key=KEY)
+    assert audit.flags == flags, audit.values
+    assert audit.n == len(X)
+    summary = json.loads(json.dumps(audit.summary(), allow_nan=False))
+    assert summary["flags"] == list(flags)
+    assert set(summary["values"]) == set(FLAGS)
+    for finding in audit.findings:
+        assert finding.value > finding.limit
+    if flags:
+        with pytest.raises(AuditError, match=f"not to be trusted: {flags[0]}: "):
+            check_model(f, X, key=KEY, strict=True)
+    else:
+        check_model(f, X, key=KEY, strict=True)
+
+
+def test_a_masked_gradient_shows_as_an_attack_without_progress():
+    """A model whose gradient points the wrong way: the forward pass of one, the slope of another."""
+
+    @jax.custom_jvp
+    def masked(x):
+        return sound(x)
+
+    @masked.defjvp
+    def _(primals, tangents):
+        y, slope = jax.jvp(sound, primals, tangents)
+        return y, -slope
+
+    audit = check_model(masked, X, eps=0.02, key=KEY)
+    assert "no_progress" in audit.flags
+
+
+def test_too_few_steps_and_a_rugged_loss_are_seen():
+    def rugged(x):
+        return 3 * sound(x) + 2 * jnp.sin(60 * x[:, :4])
+
+    audit = check_model(rugged, X, num_steps=2, eps=0.3, key=KEY)
+    assert {"not_converged", "random_start_spread", "beaten"} & set(audit.flags)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlp", "lenet", "alexnet", "resnet18", "resnet50"])
+def test_trained_architectures_raise_nothing(name):
+    splits = data.load("digits")
+    small = {"mlp": 0.2, "lenet": 1.0, "alexnet": 0.1, "resnet18": 0.1, "resnet50": 0.06}
+    model = models.create(name, num_classes=10, input_shape=(32, 32, 1), width=small[name])
+    rate = 0.1 if name.startswith("resnet") else 0.02
+    config = TrainConfig(epochs=4, batch_size=32, learning_rate=rate)
+    fitted = fit(model, splits.train, splits.validation, config=config, key=KEY)
+    audit = check_model(
+        model.bind(fitted.variables), splits.test.pixels(slice(0, 32)), key=KEY, num_steps=10
+    )
+    assert audit.flags == (), audit.values
+
+
+def test_a_resnet_in_train_mode_is_seen():
+    model = models.create("resnet18", num_classes=3, input_shape=(8, 8, 1), width=0.05)
+    variables = model.init(KEY)
+    x = blobs(16, num_classes=3).pixels()
+    audit = check_model(lambda x: model.apply_train(variables, x)[0], x, key=KEY)
+    assert audit.flags == ("batch_dependent",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": X[:1]}, r"x has shape \(1, 12\); at least 2 examples"),
+        ({"x": X + 2}, "bounds=.0, 1. are accepted"),
+        ({"eps": 0.0}, "eps=0.0 must be"),
+        ({"num_steps": 1}, "num_steps=1 must be"),
+        ({"max_examples": 1}, "max_examples=1 must be"),
+        ({"f": lambda x: x.astype(int)}, "floats .logits. are needed"),
+    ],
+)
+def test_hostile_input(change, message):
+    with pytest.raises(ValueError, match=message):
+        check_model(**{"f": sound, "x": X, **change})
