@@ -14,8 +14,12 @@ from absl import flags
 from launch import app
 from launch.progress import reporter
 
-SOURCE = flags.DEFINE_string("source", None, "Checkpoint folder of the source model.")
-TARGET = flags.DEFINE_string("target", None, "Checkpoint folder of the target model.")
+SOURCE = flags.DEFINE_string(
+    "source", None, "Checkpoint folder of the source model, or MODULE:CALLABLE."
+)
+TARGET = flags.DEFINE_string(
+    "target", None, "Checkpoint folder of the target model, or MODULE:CALLABLE."
+)
 DATASET = flags.DEFINE_string("dataset", None, "Data set to measure on; the target's by default.")
 CLASSES = flags.DEFINE_list(
     "classes", None, "Its classes, by name, with commas; the target's by default."

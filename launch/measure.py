@@ -14,8 +14,12 @@ from absl import flags
 from launch import app
 from launch.progress import reporter
 
-SOURCE = flags.DEFINE_string("source", None, "Checkpoint folder of the source model.")
-TARGET = flags.DEFINE_string("target", None, "Checkpoint folder of the target model.")
+SOURCE = flags.DEFINE_string(
+    "source", None, "Checkpoint folder of the source model, or MODULE:CALLABLE."
+)
+TARGET = flags.DEFINE_string(
+    "target", None, "Checkpoint folder of the target model, or MODULE:CALLABLE."
+)
 DATASET = flags.DEFINE_string("dataset", None, "Data set to measure on; the target's by default.")
 CLASSES = flags.DEFINE_list(
     "classes", None, "Its classes, by name, with commas; the target's by default."
@@ -37,6 +41,13 @@ CORRECT_ONLY = flags.DEFINE_bool(
     True,
     "Count only images that the target classifies correctly (where the classes are the target's).",
 )
+SAVE_EXAMPLES = flags.DEFINE_string(
+    "save_examples", None, "Folder for both models' adversarial examples, float32 and 8-bit."
+)
+DELTAS_SOURCE = flags.DEFINE_string(
+    "deltas_source", None, "Adversarial examples of the source to read in place of attacking it."
+)
+DELTAS_TARGET = flags.DEFINE_string("deltas_target", None, "The same of the target.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for measure.json; not written by default.")
 
 flags.adopt_module_key_flags(app)
@@ -88,6 +99,9 @@ def main() -> None:
         num_devices=app.NUM_DEVICES.value,
         strict=app.STRICT.value,
         session=session,
+        save_examples=SAVE_EXAMPLES.value,
+        deltas={"source": DELTAS_SOURCE.value, "target": DELTAS_TARGET.value},
+        description=None if ATTACK.value == "singular" else {"eps": EPS.value},
     )
     print(measure.text(found))
     print("\n".join(tables.audit(found["audit"])))

@@ -13,6 +13,7 @@ from advknow.audit import FLAGS, AuditError
 from advknow.sgd import TrainConfig
 from advknow.training import fit
 
+GENERATOR = np.random.default_rng(9)
 KEY = jax.random.key(0)
 W1 = jax.random.normal(jax.random.key(1), (12, 16)) / 3
 W2 = jax.random.normal(jax.random.key(2), (16, 4))
@@ -29,13 +30,13 @@ def train_mode(x):
 
 
 def random_at_every_trace(x):
-    return sound(x) + 0.1 * np.random.standard_normal(4).astype(np.float32)
+    return sound(x) + 0.1 * GENERATOR.standard_normal(4).astype(np.float32)
 
 
 def random_at_every_call(x):
     spec = jax.ShapeDtypeStruct((x.shape[0], 4), np.float32)
     noise = jax.pure_callback(
-        lambda x: np.random.standard_normal((len(x), 4)).astype(np.float32), spec, x
+        lambda x: GENERATOR.standard_normal((len(x), 4)).astype(np.float32), spec, x
     )
     return sound(x) + 0.1 * jax.lax.stop_gradient(noise)
 

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "advknow"
 
 # Top-level packages that only these parts of advknow may import.
 RESERVED = {
-    "flax": ("models",),
+    "flax": ("models", "adapters"),
     "tensorflow_datasets": ("data",),
     "tensorflow": ("data",),
     "sklearn": ("data",),

@@ -149,7 +149,8 @@ def pgd(
         if eps == 0:
             return jnp.zeros_like(x)
         delta, y = _start(f, x, example_keys, ball, ord=ord, random_start=random_start)
-        return repeat(_step_of(raised, ord), num_steps, delta, f, x, y, ball, step_size)
+        step = _step_of(raised, ord)  # type: ignore[arg-type]
+        return repeat(step, num_steps, delta, f, x, y, ball, step_size)
 
     return attack
 

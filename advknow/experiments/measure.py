@@ -1,19 +1,26 @@
 """Two checkpoints and one sample: what `launch.measure` and `launch.chain` print."""
 
 import pathlib
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from advknow import attacks, checkpoints, data, devices, metrics, validate
+from advknow import (
+    adversarial_examples,
+    attacks,
+    devices,
+    files,
+    metrics,
+    validate,
+)
 from advknow.audit import check_model
 from advknow.chain import chain
-from advknow.data import Dataset
 from advknow.experiments import stages, tasks
+from advknow.experiments.loading import Pair, load_pair
 from advknow.experiments.versions import versions
 from advknow.inner_product import Loss
-from advknow.training import evaluate
-from advknow.typing import ApplyFn, AttackFn, Progress
+from advknow.typing import AttackFn, Progress
 
 ATTACKS = ("fgsm", "pgd", "singular")
 COLUMNS = (
@@ -45,7 +52,7 @@ def attack_named(name: str, *, eps: float, num_steps: int, index: int) -> Attack
 
 
 def audit_pair(
-    pair: "Pair", *, eps: float, seed: int, batch_size: int, strict: bool
+    pair: Pair, *, eps: float, seed: int, batch_size: int, strict: bool
 ) -> dict[str, dict[str, Any]]:
     """The audits of both models of a pair, ready for JSON.
 
@@ -71,83 +78,29 @@ def audit_pair(
     return found
 
 
-class Pair(NamedTuple):
-    """Two checkpoints as functions of pixels, and the test images to measure them on."""
-
-    f_source: ApplyFn
-    f_target: ApplyFn
-    num_outputs: int
-    images: Dataset
-    dataset: str
-
-
-def load_pair(
-    source: str | pathlib.Path,
-    target: str | pathlib.Path,
-    *,
-    dataset: str | None = None,
-    classes: tuple[str, ...] | None = None,
-    data_dir: str | None = None,
-    num_examples: int = 0,
-    correct_only: bool = True,
-    seed: int = 0,
-) -> Pair:
-    """Reads two checkpoints and chooses test images.
-
-    Args:
-      source, target: checkpoint folders.
-      dataset, classes: what to measure on; by default what the target was trained on.
-      data_dir: where the data set lies.
-      num_examples: at most so many test images; 0 for all.
-      correct_only: only images that the target classifies correctly; needs the target's classes.
-      seed: of the choice of images.
-
-    Raises:
-      FileNotFoundError, ValueError: a checkpoint or data set that is missing or damaged, models of
-        different input shapes, no correctly classified image.
-    """
-    validate.integer("num_examples", num_examples, minimum=0)
-    source_model, source_variables, _ = checkpoints.restore_model(source)
-    target_model, target_variables, metadata = checkpoints.restore_model(target)
-    if source_model.input_shape != target_model.input_shape:
+def _read_delta(path: str | pathlib.Path, x: np.ndarray) -> np.ndarray:
+    examples = adversarial_examples.load(path)
+    if not np.array_equal(examples.x, x):
         raise ValueError(
-            f"source takes inputs of shape {source_model.input_shape}, target of shape "
-            f"{target_model.input_shape}; models of the same input shape are needed."
+            f"{path} holds perturbations of other images (shape {examples.x.shape}) than those "
+            f"measured here (shape {x.shape}); take the same data set, classes, number and seed."
         )
-    dataset = metadata.get("dataset") if dataset is None else dataset
-    if dataset is None:
-        raise ValueError(f"dataset=None: the checkpoint {target} does not name one; name it.")
-    own_classes = tuple(metadata.get("class_names", ()))
-    if classes is None:
-        known = data.info(dataset).class_names
-        classes = own_classes if set(own_classes) <= set(known) and own_classes else known
-    splits = data.load(dataset, data_dir=data_dir)
-    test = data.match_channels(
-        data.select_classes(splits.test, classes), target_model.input_shape[-1]
-    )
-    indices = np.arange(len(test))
-    if correct_only:
-        if tuple(classes) != own_classes:
-            raise ValueError(
-                f"correct_only=True needs the target's classes {own_classes}, not {classes}; use "
-                "--nocorrect_only to count all images."
-            )
-        indices = np.flatnonzero(evaluate(target_model, target_variables, test).correct)
-        if len(indices) == 0:
-            raise ValueError(
-                f"the target model classifies 0 of {len(test)} test images correctly, and only "
-                "those count; use --nocorrect_only to count all images."
-            )
-    if 0 < num_examples < len(indices):
-        generator = np.random.default_rng(tasks.stage_seed(seed, "measured"))
-        indices = np.sort(generator.choice(indices, num_examples, replace=False))
-    return Pair(
-        source_model.bind(source_variables),
-        target_model.bind(target_variables),
-        target_model.num_classes,
-        test.take(indices),
-        dataset,
-    )
+    return examples.delta
+
+
+def _save_examples(
+    folder: str | pathlib.Path, x: np.ndarray, deltas: dict[str, np.ndarray], about: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes both models' examples; by how much 8 bits exceed eps, by name."""
+    made, exceeded = files.make_workdir(folder), {}
+    for name, delta in deltas.items():
+        examples = adversarial_examples.AdversarialExamples(x, delta, {**about, "model": name})
+        adversarial_examples.save(made / f"{name}.npz", examples)
+        inside = (x + delta).min() >= 0 and (x + delta).max() <= 1 + validate.BOUNDS_TOLERANCE
+        if inside:
+            rounded = adversarial_examples.export_8bit(made / f"{name}_8bit.npz", examples)
+            exceeded[name] = rounded.exceeded
+    return {"folder": str(folder), "eps_exceeded_by_8_bit": exceeded}
 
 
 def measure_checkpoints(
@@ -163,12 +116,15 @@ def measure_checkpoints(
     strict: bool = False,
     progress: Progress | None = None,
     session: stages.Session | None = None,
+    save_examples: str | pathlib.Path | None = None,
+    deltas: Mapping[str, str | pathlib.Path] | None = None,
+    description: dict[str, Any] | None = None,
     **choice: Any,
 ) -> dict[str, Any]:
     """The alphas of two checkpoints on test images, both directions, ready for JSON.
 
     Args:
-      source, target: checkpoint folders.
+      source, target: checkpoint folders, or MODULE:CALLABLE (`loading.load_model`).
       attack: from `advknow.attacks`; each model is attacked once.
       linearize: the small-eps limit (`metrics.transferability`).
       batch_size: images in one program.
@@ -177,9 +133,14 @@ def measure_checkpoints(
       audit_eps: of the attack of the audit. strict: whether its finding is an error.
       progress: told how far each attack is.
       session: in a workdir, where unfinished attacks are kept and gone on with.
+      save_examples: folder for the adversarial examples of both, source.npz and target.npz, and as
+        8-bit images beside them.
+      deltas: {"source": file, "target": file}: read back in place of an attack.
+      description: of the attack, for the files: eps and the like.
       **choice: of the images, as in `load_pair`.
 
     Raises:
+      ValueError: examples read back that are of other images.
       FileNotFoundError, ValueError: as `load_pair` and `metrics.from_deltas`.
     """
     sharding = devices.data_sharding(num_devices)
@@ -188,21 +149,29 @@ def measure_checkpoints(
     x = pair.images.pixels()
     key = tasks.stage_key(seed, "attack")
     bound = {"source": pair.f_source, "target": pair.f_target}
-    deltas = {}
+    found_deltas = {}
     for name, f in bound.items():
+        if deltas and deltas.get(name) is not None:
+            found_deltas[name] = _read_delta(deltas[name], x)
+            continue
         settings: dict[str, Any] = {"attack": attack, "key": key, "batch_size": batch_size}
         if session is None:
-            deltas[name] = metrics.perturb(f, x, progress=progress, sharding=sharding, **settings)
+            found_deltas[name] = metrics.perturb(
+                f, x, progress=progress, sharding=sharding, **settings
+            )
         else:
-            deltas[name] = stages.attacked(session, name, f, x, **settings)
+            found_deltas[name] = stages.attacked(session, name, f, x, **settings)
     found: dict[str, Any] = {}
+    if save_examples is not None and devices.is_main():
+        about = {**_described(source, target, pair, seed), **(description or {})}
+        found["saved"] = _save_examples(save_examples, x, found_deltas, about)
     for first, second in (("source", "target"), ("target", "source")):
         found[f"{first}_to_{second}"] = metrics.from_deltas(
             bound[first],
             bound[second],
             x,
-            deltas[first],
-            deltas[second],
+            found_deltas[first],
+            found_deltas[second],
             linearize=linearize,
             batch_size=batch_size,
             sharding=sharding,
