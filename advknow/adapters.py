@@ -74,6 +74,8 @@ class _Merge:
     def __call__(self, state: PyTree, x: Array) -> Array:
         from flax import nnx
 
+        # A copy, so that a module in train mode changes variables of this trace, not the caller's.
+        state = jax.tree.map(lambda leaf: leaf, state)
         return nnx.merge(self._graph, state)(x)
 
     def __eq__(self, other: object) -> bool:

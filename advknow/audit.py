@@ -5,7 +5,7 @@
     nondeterministic     two traces or calls of f(x) differ by > 1e-5 of   everything
                          the outputs' scale
     batch_dependent      a row changes by > 1e-3 of the scale with those   everything (train mode)
-                         beside it
+                         beside it, or with its place
     probabilities        rows are >= 0 and sum to 1 within 1e-3            cross-entropy of logits
     zero_gradients       an input gradient is exactly 0 for any example    it looks robust
     no_progress          the loss of > 5 % of the examples does not rise   alpha1's denominator
@@ -198,12 +198,14 @@ def check_model(
     message = "f(x) is another at every call, or at every trace: give it a fixed key, or none"
     random = judge("nondeterministic", again, 1e-5, message)
     if not random:
-        half = len(x) // 2
-        alone = np.asarray(_outputs(f, x[:half]), np.float64)
+        # The second half: other neighbours, and another place in the batch.
+        rows = slice(len(x) // 2, None)
+        alone = np.asarray(_outputs(f, x[rows]), np.float64)
         message = (
-            "an example's output depends on the others of its batch: evaluation mode is needed"
+            "an example's output depends on its place in the batch or on the others there: "
+            "evaluation mode is needed"
         )
-        broken |= judge("batch_dependent", change(alone, slice(0, half)), 1e-3, message)
+        broken |= judge("batch_dependent", change(alone, rows), 1e-3, message)
     sums = np.abs(y[finite].sum(axis=1) - 1.0)
     if y.shape[1] > 1 and finite.any() and not random:
         likely = float((y[finite] >= 0).all() and (sums <= 1e-3).all())

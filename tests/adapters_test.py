@@ -86,7 +86,7 @@ def test_nnx_takes_the_weights_of_now():
 def test_nnx_in_train_mode_is_seen():
     module = Nnx(nnx.Rngs(0))
     module.train()
-    # Every call begins with the same stream, so that a row's mask depends on the batch's shape.
+    # Every call begins with the same stream, so that a row's mask depends on the row's place.
     assert check_model(adapters.from_nnx(module), X, key=KEY).flags == ("batch_dependent",)
 
 

@@ -2,8 +2,8 @@
 
 A model is a checkpoint folder of advknow, or MODULE:CALLABLE: an importable Python module and a
 function in it without arguments that returns a model, a function of raw pixels (B, H, W, C) in
-[0, 1] to logits (B, d). The module is imported, so it is run: name only code that you trust. Nothing
-that is read from data or checkpoints is ever run.
+[0, 1] to logits (B, d). The module is imported, so it is run: name only code that you trust.
+Nothing that is read from data or checkpoints is ever run.
 """
 
 import importlib

@@ -117,7 +117,7 @@ def measure_checkpoints(
     progress: Progress | None = None,
     session: stages.Session | None = None,
     save_examples: str | pathlib.Path | None = None,
-    deltas: Mapping[str, str | pathlib.Path] | None = None,
+    deltas: Mapping[str, str | pathlib.Path | None] | None = None,
     description: dict[str, Any] | None = None,
     **choice: Any,
 ) -> dict[str, Any]:
@@ -151,8 +151,9 @@ def measure_checkpoints(
     bound = {"source": pair.f_source, "target": pair.f_target}
     found_deltas = {}
     for name, f in bound.items():
-        if deltas and deltas.get(name) is not None:
-            found_deltas[name] = _read_delta(deltas[name], x)
+        saved = (deltas or {}).get(name)
+        if saved is not None:
+            found_deltas[name] = _read_delta(saved, x)
             continue
         settings: dict[str, Any] = {"attack": attack, "key": key, "batch_size": batch_size}
         if session is None:
