@@ -17,14 +17,17 @@ RESERVED = {
     "sklearn": ("data",),
     "matplotlib": ("report",),
     "orbax": ("checkpoints",),
-    "optax": ("sgd", "experiments"),
+    "optax": ("sgd", "experiments", "benchmark"),
+    "torch": ("benchmark",),
     "absl": (),
     "tqdm": (),
 }
+# The benchmark's other files work without PyTorch.
+NEEDS_TORCH = ("torch_models.py", "torch_peer.py", "theirs.py", "checks.py", "synthetic_peer.py")
 # The theory may not know of models, data, training or experiments; the libraries may not know of
 # experiments or reports; nothing in advknow knows the launchers.
 OUTER = ("models", "data", "training", "sgd", "forward", "fine_tuning", "evaluation", "checkpoints")
-TOP = ("experiments", "report")
+TOP = ("experiments", "report", "benchmark")
 
 
 def _part(path: pathlib.Path) -> str:
@@ -65,6 +68,10 @@ def test_imports_run_one_way(path):
                 assert inner not in TOP, f"{path} imports {name}"
         if part == "report":
             assert top != "jax", f"{path} imports {name}"
+        if part != "benchmark":
+            assert not name.startswith("advknow.benchmark"), f"{path} imports {name}"
+        if top == "torch":
+            assert path.name in NEEDS_TORCH, f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

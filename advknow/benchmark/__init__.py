@@ -1,0 +1,13 @@
+"""What the stages cost against what people would use instead (`python -m launch.benchmark`).
+
+    torch_models      our architectures in PyTorch, with our weights
+    torch_peer        attack, metrics, all attacks, distances and a training step in PyTorch
+    synthetic_peer    the synthetic table in PyTorch, a process of its own
+    bare              the compiled gradient passes that a stage cannot do without
+    checks            both sides compute the same numbers: else nothing is timed
+    stages            who does what, on which data
+    timing            interleaved runs, medians, ratios, spread
+    growth            time and memory as the work grows, a process a measurement
+
+PyTorch comes with the extra advknow[benchmark]; only `torch_*` and `synthetic_peer` import it.
+"""

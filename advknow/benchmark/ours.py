@@ -1,0 +1,69 @@
+"""The stages as advknow does them: each function does all of one and waits for the result."""
+
+import jax
+import numpy as np
+
+from advknow import generalized, matching, metrics, sgd
+from advknow.benchmark.setting import Setting
+from advknow.forward import WholeModel
+from advknow.generalized import Generalized
+from advknow.metrics import Transferability
+from advknow.sgd import TrainConfig, TrainState
+
+
+def attack(setting: Setting, of: int = 0) -> np.ndarray:
+    """Perturbations of the model `of`, on the host."""
+    return metrics.perturb(
+        setting.bound[of],
+        setting.x,
+        attack=setting.attack,
+        key=jax.random.key(0),
+        batch_size=setting.sizes.batch_size,
+    )
+
+
+def alphas(setting: Setting) -> list[Transferability]:
+    """Of every source to the target; every model is attacked once."""
+    deltas = [attack(setting, of) for of in range(len(setting.bound))]
+    return [
+        metrics.from_deltas(
+            source,
+            setting.bound[0],
+            setting.x,
+            delta,
+            deltas[0],
+            batch_size=setting.sizes.batch_size,
+        )
+        for source, delta in zip(setting.bound[1:], deltas[1:], strict=True)
+    ]
+
+
+def singular(setting: Setting) -> Generalized:
+    """All attacks of the first source on the target: A1, A2 and rho^2."""
+    return generalized(
+        setting.bound[1], setting.bound[0], setting.x, batch_size=setting.sizes.batch_size
+    )
+
+
+def distances(setting: Setting) -> dict[str, float]:
+    """GMD, FMD and KTD of the target and the first source."""
+    f_target, f_source = setting.bound[0], setting.bound[1]
+    one_hot = np.eye(setting.model.num_classes, dtype=np.float32)[setting.labels]
+    size = setting.sizes.batch_size
+    return {
+        "gmd": matching.gradient_matching(f_target, f_source, setting.x, batch_size=size).distance,
+        "fmd": matching.function_matching(f_target, f_source, setting.x, batch_size=size).distance,
+        "ktd": matching.knowledge_transfer(one_hot, f_source, setting.x, batch_size=size).distance,
+    }
+
+
+def training(setting: Setting, *, images: np.ndarray, labels: np.ndarray) -> TrainState:
+    """One epoch over these images, from the target's variables."""
+    variables = setting.variables[0]
+    config = TrainConfig(epochs=1, batch_size=setting.sizes.train_batch)
+    state = sgd.create_state(
+        variables["params"], variables.get("batch_stats", {}), config, jax.random.key(0)
+    )
+    forward = WholeModel(setting.model, None)
+    *_, (last, _) = sgd.epochs(state, forward, {}, images, labels, config)
+    return last

@@ -1,0 +1,116 @@
+"""What the stages cost against PyTorch, the published protocol and the bare gradient passes.
+
+    python -m launch.benchmark --json=benchmark.json
+    python -m launch.benchmark --stages=attack,metrics --models=lenet,resnet18 --repeats=9
+
+Every stage is first computed by both sides, in float64 on a few images, and timed only where they
+agree; then all ways take turns, and the table has the medians of the ratios (theirs over ours:
+above 1 ours is faster) and their spread. Comparisons with PyTorch need advknow[benchmark].
+--json writes the rows, and what they were measured on into FILE-machine.json beside it.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from launch import app
+from launch.progress import reporter
+
+STAGES = flags.DEFINE_list("stages", ["attack", "metrics", "singular", "distances", "training"],
+                           "Which stages, with commas.")  # fmt: skip
+MODELS = flags.DEFINE_list("models", ["lenet", "resnet18"], "Which architectures, with commas.")
+WIDTH = flags.DEFINE_float("width", 1.0, "Width multiplier of the models; 1 is the poster's.")
+REPEATS = flags.DEFINE_integer("repeats", 5, "How often every way is timed.")
+NUM_EXAMPLES = flags.DEFINE_integer("num_examples", 64, "Images of a stage.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in one program.")
+NUM_STEPS = flags.DEFINE_integer("num_steps", 10, "Steps of PGD.")
+ONE_BY_ONE = flags.DEFINE_integer(
+    "one_by_one", 4, "Images that the protocol's form does; its time is scaled to all."
+)
+TRAIN_STEPS = flags.DEFINE_integer("train_steps", 2, "Training steps of 64 images.")
+SMOKE = flags.DEFINE_bool(
+    "smoke", False, "Tiny sizes, to see that all works; the ratios mean nothing."
+)
+JSON = flags.DEFINE_string("json", None, "File for the rows.")
+flags.adopt_module_key_flags(app)
+
+
+def _settings() -> list:
+    from advknow.benchmark.setting import Setting, Sizes
+
+    if SMOKE.value:
+        sizes = Sizes(
+            num_examples=8,
+            batch_size=8,
+            num_steps=1,
+            one_by_one=2,
+            num_sources=1,
+            train_steps=1,
+            train_batch=8,
+            repeats=1,
+        )
+        return [Setting("lenet", sizes, width=0.5)]
+    sizes = Sizes(
+        num_examples=NUM_EXAMPLES.value,
+        batch_size=BATCH_SIZE.value,
+        num_steps=NUM_STEPS.value,
+        one_by_one=ONE_BY_ONE.value,
+        train_steps=TRAIN_STEPS.value,
+        repeats=REPEATS.value,
+    )
+    return [Setting(name, sizes, width=WIDTH.value) for name in MODELS.value]
+
+
+def main() -> None:
+    """Reads the flags, checks, times, prints the table."""
+    from advknow import files, models, validate
+    from advknow.benchmark import stages, timing
+
+    for name in STAGES.value:
+        validate.choice("stages", name, stages.STAGES)
+    for name in MODELS.value:
+        validate.choice("models", name, models.MODELS)
+    if not stages.has_torch():
+        print(
+            "note: PyTorch is not installed, only the comparisons with the bare compiled passes "
+            "run; pip install 'advknow[benchmark]' brings it."
+        )
+    machine = _machine()
+    progress = reporter(quiet=app.QUIET.value)
+    rows: list[timing.Row] = []
+    for setting in _settings():
+        for stage in STAGES.value:
+            rows += stages.measure(stage, setting, progress=progress)
+    print(timing.table(rows))
+    print("; ".join(f"{name} {value}" for name, value in machine.items()))
+    if JSON.value:
+        path = pathlib.Path(JSON.value)
+        for file, content in (
+            (path, [row._asdict() for row in rows]),
+            (path.with_name(f"{path.stem}-machine.json"), machine),
+        ):
+            files.write_atomically(file, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _machine() -> dict[str, Any]:
+    """Versions, cores and threads; PyTorch gets as many threads as XLA takes, all cores."""
+    import os
+
+    from advknow.benchmark import stages
+    from advknow.experiments.versions import versions
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found: dict[str, Any] = {**versions(), "usable_cores": cores, "command": app.command()}
+    if stages.has_torch():
+        import torch
+
+        # A smoke run beside other processes would wait for its own threads.
+        torch.set_num_threads(1 if SMOKE.value else cores or 1)
+        found |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
+    return found
+
+
+if __name__ == "__main__":
+    app.run(main, usage=__doc__)
