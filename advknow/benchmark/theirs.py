@@ -35,7 +35,7 @@ class Peers:
 
     def classifier(self, variables) -> Classifier:
         """Our model with these weights."""
-        return torch_models.classifier(self.setting.model, variables).to(self.dtype)
+        return torch_models.classifier(self.setting.model, variables)
 
     def _parts(self, way: Way) -> Iterator[slice]:
         for start in range(0, way.examples, way.batch):

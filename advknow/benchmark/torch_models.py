@@ -167,9 +167,10 @@ def _named(tree: dict, path: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
 
 
 def classifier(model: Model, variables: Variables) -> Classifier:
-    """The model in PyTorch with these weights, in evaluation mode, on the CPU."""
+    """The model in PyTorch with these weights and their dtype, evaluation mode, on the CPU."""
     backbone, flat = _backbone(model)
     peer = Classifier(backbone, nn.Linear(model.feature_dim, model.num_classes))
+    peer.to(torch.from_numpy(np.array(variables["params"]["head"]["bias"])).dtype)
     params, stats = variables["params"], variables.get("batch_stats", {})
     given = _named({"backbone": params["backbone"], "head": params["head"]})
     given |= _named({"backbone": stats})
