@@ -73,7 +73,36 @@ def _use_compilation_cache() -> None:
         print(f"note: no compilation cache in {folder}: {error}", file=sys.stderr)
         return
     jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # Small programs too: a second start is to compile nothing.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _count_programs() -> Callable[[], str]:
+    """Counts compiled programs from now on; the function returned tells of them."""
+    import jax
+
+    programs, hits = [], []
+
+    def on_duration(event: str, seconds: float, **about: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            programs.append(seconds)
+
+    def on_event(event: str, **about: object) -> None:
+        if event == "/jax/compilation_cache/cache_hits":
+            hits.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(on_duration)
+    jax.monitoring.register_event_listener(on_event)
+
+    def told() -> str:
+        compiled = len(programs) - len(hits)
+        return (
+            f"compiled {compiled} program{'s' * (compiled != 1)}, {len(hits)} from the cache "
+            f"({sum(programs):.1f} s)"
+        )
+
+    return told
 
 
 _asked_to_stop: list[int] = []
@@ -137,7 +166,10 @@ def run(
         try:
             _join_processes()
             _use_compilation_cache()
+            programs = _count_programs()
             main()
+            if not QUIET.value:
+                print(programs())
         except StoppedError as error:
             print(f"{error}; what is done is saved, this goes on: {command()}", file=sys.stderr)
             sys.exit(128 + _asked_to_stop[0])

@@ -1,6 +1,7 @@
 """The launchers as a user meets them: subprocesses, exit status, one line for what he can mend."""
 
 import json
+import re
 
 import pytest
 from launching import launch
@@ -77,3 +78,15 @@ def test_train_transfer_and_measure(tmp_path):
         cwd=tmp_path,
     )
     assert "source_to_target" in small.stdout
+
+
+@pytest.mark.slow
+def test_a_second_start_compiles_nothing_and_says_so(tmp_path):
+    flags = ["--model=mlp", "--width=0.05", "--epochs=1", "--noaugment", "--compilation_cache=c"]
+    first = launch("train", *flags, "--workdir=a", cwd=tmp_path).stdout.splitlines()[-1]
+    again = launch("train", *flags, "--workdir=b", cwd=tmp_path).stdout.splitlines()[-1]
+    compiled = re.fullmatch(r"compiled (\d+) programs, (\d+) from the cache \(.* s\)", first)
+    assert compiled, first
+    assert int(compiled[1]) > 0
+    programs = int(compiled[1]) + int(compiled[2])
+    assert again.startswith(f"compiled 0 programs, {programs} from the cache"), again
