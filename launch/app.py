@@ -84,11 +84,11 @@ def _count_programs() -> Callable[[], str]:
 
     programs, hits = [], []
 
-    def on_duration(event: str, seconds: float, **about: object) -> None:
+    def on_duration(event: str, duration_secs: float, **about: str | int) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
-            programs.append(seconds)
+            programs.append(duration_secs)
 
-    def on_event(event: str, **about: object) -> None:
+    def on_event(event: str, **about: str | int) -> None:
         if event == "/jax/compilation_cache/cache_hits":
             hits.append(event)
 

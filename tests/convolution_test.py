@@ -16,7 +16,7 @@ CASES = {
     "winograd, odd sizes": (5, (9, 7), 70, 64, 3, 1, 1),
     "bands, one row": (2, (6, 5), 1, 4, 5, 1, 2),
     "bands, no padding": (2, (8, 33), 3, 6, 5, 1, 0),
-    "lax, stride": (2, (9, 8), 5, 70, 3, 2, 1),
+    "parts, stride": (6, (9, 8), 5, 70, 3, 2, 1),
     "lax, large kernel": (1, (13, 12), 3, 64, 11, 4, 5),
 }
 
@@ -45,7 +45,8 @@ def _geometry(case):
 def everywhere(monkeypatch):
     """Every algorithm wherever it is possible, not only where it pays."""
     monkeypatch.setattr(algorithms, "LEAST_TILES", 1)
-    monkeypatch.setattr(algorithms, "LEAST_CHANNELS", 64)
+    monkeypatch.setattr(algorithms, "LEAST_CHANNELS", dict.fromkeys("yxw", 64))
+    monkeypatch.setattr(algorithms, "OUTPUTS_OF_A_PART", 8)
     jax.clear_caches()
     yield
     jax.clear_caches()
@@ -87,10 +88,12 @@ def test_every_derivative_is_that_of_lax(case, everywhere):
 
 
 def test_the_cases_reach_every_algorithm(everywhere):
-    winograd = {case: algorithms.suits_winograd(_geometry(case)) for case in CASES}
+    winograd = {case: algorithms.suits_winograd(_geometry(case), "y") for case in CASES}
     bands = {case: algorithms.suits_bands(_geometry(case), "y") for case in CASES}
     assert [case for case, suits in winograd.items() if suits] == list(CASES)[:2]
     assert [case for case, suits in bands.items() if suits] == list(CASES)[2:4]
+    parts = [algorithms.num_parts(_geometry(case)) for case in list(CASES)[4:]]
+    assert parts == [6, 1]
 
 
 @pytest.mark.parametrize("mode", ["y", "x", "w"])
@@ -110,7 +113,7 @@ def test_float32_is_as_accurate_as_the_direct_convolution(mode, everywhere):
     assert winograd.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("case", ["winograd", "bands, no padding", "lax, stride"])
+@pytest.mark.parametrize("case", ["winograd", "bands, no padding", "parts, stride"])
 @pytest.mark.parametrize("of", ["x", "w", "both"])
 def test_vmap_is_a_loop(case, of, everywhere):
     x, w, strides, padding = _arrays(case, np.float32)
@@ -137,8 +140,18 @@ def test_vmap_is_a_loop(case, of, everywhere):
     chex.assert_trees_all_close(found, wanted, atol=1e-5 * scale)
 
 
+def test_parts_divide_the_batch():
+    def of(size, side):
+        shape = (size, side, side, 1)
+        return Geometry(shape, (3, 3, 1, 1), shape, (1, 1), ((1, 1), (1, 1)))
+
+    counts = [algorithms.num_parts(of(size, 32)) for size in (1, 2, 7, 62, 64, 640)]
+    assert counts == [1, 2, 7, 31, 32, 32]
+    assert [algorithms.num_parts(of(64, side)) for side in (1, 4, 8, 16)] == [1, 1, 4, 16]
+
+
 def test_what_is_not_plain_is_left_to_lax():
-    x, w, strides, padding = _arrays("lax, stride", np.float32)
+    x, w, strides, padding = _arrays("parts, stride", np.float32)
     options = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "rhs_dilation": (2, 2)}
     found = convolution.convolve(x, w, (1, 1), padding, **options)
     np.testing.assert_array_equal(found, lax.conv_general_dilated(x, w, (1, 1), padding, **options))

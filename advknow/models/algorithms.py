@@ -1,4 +1,4 @@
-"""Two algorithms for convolutions on a CPU: Winograd's F(2x2, 3x3), and banded matrices.
+"""Algorithms for convolutions on a CPU: Winograd's F(2x2, 3x3), banded matrices, and parts.
 
 Each in three modes, as `advknow.models.convolution` has them: the result y = x * w, and what the
 gradients need, dT/dx and dT/dw of T = <x * w, y>.
@@ -16,10 +16,13 @@ from advknow.typing import Array
 
 Shape = tuple[int, ...]
 
-# Measured on two cores (`python -m launch.benchmark`): below so many channels the transforms cost
-# more than the saved products, below so many tiles that of the weights does.
-LEAST_CHANNELS = 96
+# Measured on two cores (`python -m advknow.benchmark.convolutions`): below so many channels the
+# transforms cost more than the saved products, below so many tiles that of the weights does.
+LEAST_CHANNELS = {"y": 64, "x": 64, "w": 256}
 LEAST_TILES = 128
+# XLA's gradient of the weights is fastest in parts of about so many outputs, which fit a cache.
+OUTPUTS_OF_A_PART = 1024
+MOST_PARTS = 32
 # A band for g outputs of a row wastes (g + w - 1) / w of its products, which pays only against few
 # channels; smaller bands waste less and are slower matrix products.
 BAND = 14
@@ -46,14 +49,14 @@ def _tiles(geometry: Geometry) -> tuple[int, int, int]:
     return size, (height + 1) // 2, (breadth + 1) // 2
 
 
-def suits_winograd(geometry: Geometry) -> bool:
+def suits_winograd(geometry: Geometry, mode: str) -> bool:
     """Whether it is a 3x3 convolution that keeps the size, large enough to gain."""
     size, rows, columns = _tiles(geometry)
     return (
         geometry.w_shape[:2] == (3, 3)
         and geometry.strides == (1, 1)
         and geometry.padding == ((1, 1), (1, 1))
-        and min(geometry.w_shape[2:]) >= LEAST_CHANNELS
+        and min(geometry.w_shape[2:]) >= LEAST_CHANNELS[mode]
         and size * rows * columns >= LEAST_TILES
     )
 
@@ -197,3 +200,28 @@ def banded(a: Array, b: Array, mode: str, geometry: Geometry) -> Array:
         return jax.linear_transpose(lambda x: _banded_forward(x, b, geometry), x)(a)[0]
     w = jax.ShapeDtypeStruct(geometry.w_shape, a.dtype)
     return jax.linear_transpose(lambda w: _banded_forward(a, w, geometry), w)(b)[0]
+
+
+def num_parts(geometry: Geometry) -> int:
+    """Into how many equal parts of the batch the gradient of the weights is divided."""
+    size, rows, columns, _ = geometry.y_shape
+    most = min(size, MOST_PARTS, max(1, size * rows * columns // OUTPUTS_OF_A_PART))
+    return max(count for count in range(1, most + 1) if size % count == 0)
+
+
+def in_parts(
+    function: Callable[[Array, Array, Geometry], Array], a: Array, b: Array, geometry: Geometry
+) -> Array:
+    """The sum of `function`, mode "w", over parts of the batch.
+
+    A part takes every `count`-th example, so that of a batch divided over devices each device has
+    its share of every part.
+    """
+    count = num_parts(geometry)
+    if count == 1:
+        return function(a, b, geometry)
+    (size, *of_x), (_, *of_y) = geometry.x_shape, geometry.y_shape
+    part = geometry._replace(x_shape=(size // count, *of_x), y_shape=(size // count, *of_y))
+    a, b = (array.reshape(size // count, count, *array.shape[1:]) for array in (a, b))
+    found = [function(a[:, i], b[:, i], part) for i in range(count)]
+    return functools.reduce(jnp.add, found)

@@ -10,6 +10,7 @@ On XLA's CPU backend, whose own convolution runs at the speed of its matrix prod
 
     Winograd's F(2x2, 3x3)     where there are many channels: 2.25 times fewer products
     banded matrices            where there are few, whose own convolution is far below that speed
+    parts of the batch         for the other gradients of weights: what a part reads fits a cache
 
 (`advknow.models.algorithms`); everything else, and every other backend, is `jax.lax`'s.
 """
@@ -48,10 +49,14 @@ def _reference(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
 
 
 def _on_cpu(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
-    if algorithms.suits_winograd(geometry):
+    if algorithms.suits_winograd(geometry, mode):
         return algorithms.WINOGRAD[mode](a, b, geometry)
     if algorithms.suits_bands(geometry, mode):
         return algorithms.banded(a, b, mode, geometry)
+    if mode == "w":
+        return algorithms.in_parts(
+            lambda a, b, part: _reference(a, b, mode="w", geometry=part), a, b, geometry
+        )
     return _reference(a, b, mode=mode, geometry=geometry)
 
 
