@@ -2,13 +2,17 @@
 
     python -m launch.benchmark --json=benchmark.json
     python -m launch.benchmark --stages=attack,metrics --models=lenet,resnet18 --repeats=9
+    python -m launch.benchmark --growth --workdir=runs/growth
 
 Every stage is first computed by both sides, in float64 on a few images, and timed only where they
 agree; then all ways take turns, and the table has the medians of the ratios (theirs over ours:
 above 1 ours is faster) and their spread. Comparisons with PyTorch need advknow[benchmark].
---json writes the rows, and what they were measured on into FILE-machine.json beside it.
+--json writes the rows, and what they were measured on into FILE-machine.json beside it. --growth
+measures instead how time and memory grow with examples, inputs, outputs and models, and writes
+growth.json and growth.png.
 """
 
+import io
 import json
 import pathlib
 from typing import Any
@@ -18,22 +22,31 @@ from absl import flags
 from launch import app
 from launch.progress import reporter
 
-STAGES = flags.DEFINE_list("stages", ["attack", "metrics", "singular", "distances", "training"],
-                           "Which stages, with commas.")  # fmt: skip
+STAGES = flags.DEFINE_list(
+    "stages",
+    ["attack", "metrics", "singular", "distances", "training", "synthetic"],
+    "Which stages, with commas.",
+)
 MODELS = flags.DEFINE_list("models", ["lenet", "resnet18"], "Which architectures, with commas.")
 WIDTH = flags.DEFINE_float("width", 1.0, "Width multiplier of the models; 1 is the poster's.")
 REPEATS = flags.DEFINE_integer("repeats", 5, "How often every way is timed.")
-NUM_EXAMPLES = flags.DEFINE_integer("num_examples", 64, "Images of a stage.")
+NUM_EXAMPLES = flags.DEFINE_integer(
+    "num_examples", None, "Images of a stage; 64 by default, 512 of the models without residuals."
+)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in one program.")
 NUM_STEPS = flags.DEFINE_integer("num_steps", 10, "Steps of PGD.")
 ONE_BY_ONE = flags.DEFINE_integer(
     "one_by_one", 4, "Images that the protocol's form does; its time is scaled to all."
 )
-TRAIN_STEPS = flags.DEFINE_integer("train_steps", 2, "Training steps of 64 images.")
+TRAIN_STEPS = flags.DEFINE_integer(
+    "train_steps", None, "Training steps of 64 images; 2 by default, 32 without residuals."
+)
 SMOKE = flags.DEFINE_bool(
     "smoke", False, "Tiny sizes, to see that all works; the ratios mean nothing."
 )
 JSON = flags.DEFINE_string("json", None, "File for the rows.")
+GROWTH = flags.DEFINE_bool("growth", False, "Measure how time and memory grow instead.")
+WORKDIR = flags.DEFINE_string("workdir", "runs/growth", "Folder for what --growth finds.")
 flags.adopt_module_key_flags(app)
 
 
@@ -52,24 +65,50 @@ def _settings() -> list:
             repeats=1,
         )
         return [Setting("lenet", sizes, width=0.5)]
-    sizes = Sizes(
-        num_examples=NUM_EXAMPLES.value,
-        batch_size=BATCH_SIZE.value,
-        num_steps=NUM_STEPS.value,
-        one_by_one=ONE_BY_ONE.value,
-        train_steps=TRAIN_STEPS.value,
-        repeats=REPEATS.value,
-    )
-    return [Setting(name, sizes, width=WIDTH.value) for name in MODELS.value]
+    found = []
+    for name in MODELS.value:
+        # A quick model gets more to do, so that a run is long against the clock.
+        examples, steps = (64, 2) if name.startswith("resnet") else (512, 32)
+        sizes = Sizes(
+            num_examples=examples if NUM_EXAMPLES.value is None else NUM_EXAMPLES.value,
+            batch_size=BATCH_SIZE.value,
+            num_steps=NUM_STEPS.value,
+            one_by_one=ONE_BY_ONE.value,
+            train_steps=steps if TRAIN_STEPS.value is None else TRAIN_STEPS.value,
+            repeats=REPEATS.value,
+        )
+        found.append(Setting(name, sizes, width=WIDTH.value))
+    return found
+
+
+def _grow() -> None:
+    from advknow import files
+    from advknow.benchmark import growth
+    from advknow.report import growth as report
+
+    folder = files.make_workdir(WORKDIR.value)
+    axes = growth.SMALL if SMOKE.value else growth.AXES
+    found = growth.measure(axes, progress=reporter(quiet=app.QUIET.value))
+    content = json.dumps({"axes": found, "machine": _machine()}, indent=2, allow_nan=False)
+    files.write_atomically(folder / "growth.json", content + "\n")
+    picture = io.BytesIO()
+    report.figure(found).savefig(picture, format="png", dpi=120)
+    files.write_atomically(folder / "growth.png", picture.getvalue())
+    print(growth.text(found))
+    print(f"growth.json and growth.png are in {folder}")
 
 
 def main() -> None:
     """Reads the flags, checks, times, prints the table."""
     from advknow import files, models, validate
-    from advknow.benchmark import stages, timing
+    from advknow.benchmark import stages, synthetic, timing
+    from advknow.benchmark.synthetic import SyntheticSizes
 
+    if GROWTH.value:
+        _grow()
+        return
     for name in STAGES.value:
-        validate.choice("stages", name, stages.STAGES)
+        validate.choice("stages", name, (*stages.STAGES, "synthetic"))
     for name in MODELS.value:
         validate.choice("models", name, models.MODELS)
     if not stages.has_torch():
@@ -82,7 +121,11 @@ def main() -> None:
     rows: list[timing.Row] = []
     for setting in _settings():
         for stage in STAGES.value:
-            rows += stages.measure(stage, setting, progress=progress)
+            if stage != "synthetic":
+                rows += stages.measure(stage, setting, progress=progress)
+    if "synthetic" in STAGES.value and stages.has_torch():
+        few = {"num_examples": 400, "num_steps": 2, "one_by_one": 20, "repeats": 1}
+        rows += synthetic.measure(SyntheticSizes(**few if SMOKE.value else {}), progress=progress)
     print(timing.table(rows))
     print("; ".join(f"{name} {value}" for name, value in machine.items()))
     if JSON.value:

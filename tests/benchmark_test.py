@@ -139,3 +139,33 @@ def test_a_wrong_stage_is_one_line(tmp_path):
     done = launch("benchmark", "--stages=atack", cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert "error: stages='atack' is not known; accepted: attack" in done.stderr
+
+
+def test_growth_has_exponents_and_a_picture(tmp_path):
+    from advknow.benchmark import growth
+    from advknow.report import growth as report
+
+    found = growth.measure(growth.SMALL)
+    assert [p["size"] for p in found["models"]["points"]] == [2, 3]
+    for of_axis in found.values():
+        for p in of_axis["points"]:
+            assert 0 < p["seconds"] < p["first_seconds"]
+            assert p["peak_mib"] >= p["start_mib"] > 10
+    report.figure(found).savefig(tmp_path / "growth.png")
+    assert growth.text(found).count("exponent") == 2
+    # Seven of size^2.
+    assert growth.exponent([2, 4, 8], [28, 112, 448]) == pytest.approx(2)
+    with pytest.raises(RuntimeError, match="growth of examples at -1 failed"):
+        growth.point("examples", -1)
+
+
+@pytest.mark.slow
+def test_the_synthetic_table_is_the_one_of_an_example_at_a_time(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    from advknow.benchmark import synthetic
+
+    synthetic._write(tmp_path, 320)
+    assert synthetic._check(tmp_path, 300) <= synthetic.TOLERANCE
+    monkeypatch.setattr(synthetic, "TOLERANCE", 0.0)
+    with pytest.raises(synthetic.DisagreementError, match="a column differs from PyTorch's by"):
+        synthetic._check(tmp_path, 300)

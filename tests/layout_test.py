@@ -24,6 +24,8 @@ RESERVED = {
 }
 # The benchmark's other files work without PyTorch.
 NEEDS_TORCH = ("torch_models.py", "torch_peer.py", "theirs.py", "checks.py", "synthetic_peer.py")
+# Processes of the benchmark, run as python -m advknow.benchmark.NAME.
+PROCESSES = ("convolutions.py", "synthetic_peer.py", "growth_point.py")
 # The theory may not know of models, data, training or experiments; the libraries may not know of
 # experiments or reports; nothing in advknow knows the launchers.
 OUTER = ("models", "data", "training", "sgd", "forward", "fine_tuning", "evaluation", "checkpoints")
@@ -79,7 +81,8 @@ def test_the_library_does_not_print_or_unpickle(path):
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in ("print", "eval", "exec"), f"{path}:{node.lineno}"
+            refused = {"print", "eval", "exec"} - ({"print"} if path.name in PROCESSES else set())
+            assert node.func.id not in refused, f"{path}:{node.lineno}"
     assert not {name for name in _imports(path) if re.match(r"(pickle|dill|marshal)\b", name)}
 
 

@@ -7,6 +7,8 @@ The 3 x 3 convolutions of ResNet18 at width 64 and LeNet's 5 x 5, 64 images of 3
 medians of interleaved runs. "-" where an algorithm does not apply.
 """
 
+import functools
+
 import jax
 import numpy as np
 
@@ -45,6 +47,10 @@ def _ways(geometry: Geometry, mode: str):
         yield "parts", lambda a, b: algorithms.in_parts(own, a, b, geometry)
 
 
+def _run(compiled, given) -> None:
+    jax.block_until_ready(compiled(*given))
+
+
 def main() -> None:
     """Prints the table."""
     generator = np.random.default_rng(0)
@@ -60,14 +66,12 @@ def main() -> None:
         )
         shapes = {"x": geometry.x_shape, "w": geometry.w_shape, "y": geometry.y_shape}
         arrays = {name: generator.normal(size=shape) for name, shape in shapes.items()}
-        for mode, (first, second) in {"y": "xw", "x": "yw", "w": "xy"}.items():
-            given = [jax.device_put(arrays[name].astype(np.float32)) for name in (first, second)]
-            works = {}
-            for name, way in _ways(geometry, mode):
-                compiled = jax.jit(way).lower(*given).compile()
-                works[name] = Work(
-                    lambda compiled=compiled, given=given: jax.block_until_ready(compiled(*given))
-                )
+        for mode, operands in {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}.items():
+            given = [jax.device_put(arrays[name].astype(np.float32)) for name in operands]
+            works = {
+                name: Work(functools.partial(_run, jax.jit(way).lower(*given).compile(), given))
+                for name, way in _ways(geometry, mode)
+            }
             own = works.pop("own")
             rows = compare("", "", own, works or {"own": own}, repeats=REPEATS)
             times = {"own": rows[0].seconds} | {row.against: row.other_seconds for row in rows}
