@@ -113,7 +113,7 @@ def test_learns_and_is_deterministic(mlp_source, method):
         {"batch_norm_drift": True},
         {"method": "all"},
     ],
-    ids=str,
+    ids=lambda route: next(iter(route), "plain"),
 )
 def test_transfer_goes_on_from_a_state_bit_for_bit(source, route):
     states = {}
