@@ -7,6 +7,8 @@ import tempfile
 from typing import Any
 
 CONFIG = "config.json"
+# Settings that older configurations lack, and what they were then.
+_ADDED = {"activations": "float32"}
 
 
 def write_atomically(path: str | pathlib.Path, content: str | bytes) -> None:
@@ -76,7 +78,15 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
 def _differences(a: Any, b: Any, at: str = "") -> list[str]:
     if isinstance(a, dict) and isinstance(b, dict):
         names = sorted(set(a) | set(b))
-        return [d for n in names for d in _differences(a.get(n), b.get(n), f"{at}.{n}".strip("."))]
+        return [
+            difference
+            for name in names
+            for difference in _differences(
+                a.get(name, _ADDED.get(name)),
+                b.get(name, _ADDED.get(name)),
+                f"{at}.{name}".strip("."),
+            )
+        ]
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         pairs = enumerate(zip(a, b, strict=True))
         return [d for i, (u, v) in pairs for d in _differences(u, v, f"{at}[{i}]")]

@@ -128,7 +128,7 @@ def fine_tune(
     start = new_model.with_head(variables, head["kernel"], head["bias"])
     batch_stats = start.get("batch_stats", {})
     if method == "all":
-        whole = WholeModel(new_model, augment)
+        whole = WholeModel(new_model, augment, config.activations)
         params, batch_stats = sgd(whole, start["params"], batch_stats, {}, train.images)
         return new_model, whole.variables(params, batch_stats)
     if augment is None and not (batch_norm_drift and batch_stats):

@@ -33,10 +33,14 @@ def _augmented(augment: Augment | None, images: Array, key: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class WholeModel:
-    """Every parameter is trained, batch norm in training mode; inputs are uint8 images."""
+    """Every parameter is trained, batch norm in training mode; inputs are uint8 images.
+
+    `activations` is the dtype in which the backbone's layers compute (`TrainConfig`).
+    """
 
     model: Model
     augment: Augment | None
+    activations: str = "float32"
 
     @staticmethod
     def variables(params: PyTree, batch_stats: PyTree) -> PyTree:
@@ -47,7 +51,8 @@ class WholeModel:
         self, params: PyTree, batch_stats: PyTree, frozen: PyTree, images: Array, key: Array
     ) -> tuple[Array, PyTree]:
         x = _augmented(self.augment, images, key)
-        return self.model.apply_train(self.variables(params, batch_stats), x)
+        variables = self.variables(params, batch_stats)
+        return self.model.apply_train(variables, x, activations=self.activations)
 
 
 @dataclasses.dataclass(frozen=True)

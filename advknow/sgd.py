@@ -23,6 +23,7 @@ import numpy as np
 import optax
 
 from advknow import devices, keys, validate
+from advknow.models.model import ACTIVATIONS
 from advknow.typing import Array, PyTree, Sharding
 
 SCHEDULES = ("cosine", "constant")
@@ -48,6 +49,9 @@ class TrainConfig:
       momentum: in [0, 1).
       weight_decay: added to the gradient, before the momentum, for every parameter.
       schedule: "cosine", from learning_rate to 0 over all steps, or "constant".
+      activations: "float32", or "bfloat16": the dtype in which the layers of a backbone that is
+        trained compute. Parameters, batch norm's statistics, features, logits, loss and everything
+        in evaluation mode are float32 either way.
     """
 
     epochs: int
@@ -56,6 +60,7 @@ class TrainConfig:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     schedule: str = "cosine"
+    activations: str = "float32"
 
     def __post_init__(self) -> None:
         validate.integer("epochs", self.epochs, minimum=1)
@@ -64,6 +69,7 @@ class TrainConfig:
         validate.number("momentum", self.momentum, minimum=0, maximum=math.nextafter(1, 0))
         validate.number("weight_decay", self.weight_decay, minimum=0)
         validate.choice("schedule", self.schedule, SCHEDULES)
+        validate.choice("activations", self.activations, ACTIVATIONS)
 
 
 class Best(NamedTuple):

@@ -111,7 +111,7 @@ def fit(
       FloatingPointError: NaN or infinity in the loss or the parameters.
     """
     _check_fit(model, train, validation, config, augment, progress_steps)
-    forward = WholeModel(model, augment)
+    forward = WholeModel(model, augment, config.activations)
     variables = _init(model, init_key(key))
     start = create_state(variables["params"], variables.get("batch_stats", {}), config, key)
     variables = forward.variables(start.params, start.batch_stats)

@@ -27,6 +27,9 @@ EPOCHS = flags.DEFINE_integer("epochs", None, "Epochs of every training; the pre
 WIDTH = flags.DEFINE_float(
     "width", None, "Width multiplier of every model, 1 = the poster's; the preset's by default."
 )
+BFLOAT16 = flags.DEFINE_bool(
+    "bfloat16", None, "Train with bfloat16 activations; measures and parameters are float32."
+)
 EPS = flags.DEFINE_float(
     "eps", None, "Radius of the attack in [0, 1] pixel units; the preset's by default."
 )
@@ -67,6 +70,7 @@ def configuration(preset: ExperimentConfig) -> ExperimentConfig:
         data_dir=DATA_DIR.value,
         epochs=EPOCHS.value,
         width=WIDTH.value,
+        bfloat16=BFLOAT16.value,
         eps=EPS.value,
         num_examples=NUM_EXAMPLES.value,
         transfer_method=TRANSFER_METHOD.value,

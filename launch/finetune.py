@@ -30,6 +30,9 @@ AUGMENT = flags.DEFINE_bool("augment", False, "Random crops, and flips where the
 BATCH_NORM_DRIFT = flags.DEFINE_bool(
     "batch_norm_drift", False, "As the authors' code: batch-norm statistics of f_S drift."
 )
+BFLOAT16 = flags.DEFINE_bool(
+    "bfloat16", False, "Train with bfloat16 activations; parameters stay float32."
+)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the labelled images, the new layer and the order.")
 
 flags.adopt_module_key_flags(app)
@@ -59,6 +62,7 @@ def main() -> None:
                 epochs=EPOCHS.value,
                 batch_size=BATCH_SIZE.value,
                 learning_rate=LEARNING_RATE.value,
+                activations="bfloat16" if BFLOAT16.value else "float32",
             ),
             labelled_per_class=LABELLED_PER_CLASS.value,
             batch_norm_drift=BATCH_NORM_DRIFT.value,

@@ -27,6 +27,9 @@ LEARNING_RATE = flags.DEFINE_float(
 MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Of SGD.")
 WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "Of SGD, on every parameter.")
 AUGMENT = flags.DEFINE_bool("augment", True, "Random crops, and flips where they make sense.")
+BFLOAT16 = flags.DEFINE_bool(
+    "bfloat16", False, "Train with bfloat16 activations; parameters stay float32."
+)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of initialisation, order and augmentation.")
 
 flags.adopt_module_key_flags(app)
@@ -57,6 +60,7 @@ def main() -> None:
             learning_rate=learning_rate,
             momentum=MOMENTUM.value,
             weight_decay=WEIGHT_DECAY.value,
+            activations="bfloat16" if BFLOAT16.value else "float32",
         ),
         augment=AUGMENT.value,
         seed=SEED.value,

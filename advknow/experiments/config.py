@@ -171,7 +171,7 @@ def scaled(config: ExperimentConfig, **overrides: Any) -> ExperimentConfig:
 
     Args:
       config: a preset.
-      **overrides: epochs and width (of every source and the target), transfer_epochs,
+      **overrides: epochs, width and bfloat16 (of every source and the target), transfer_epochs,
         transfer_method, transfer_repeats, labelled_per_class, batch_norm_drift, eps, and any field
         of ExperimentConfig by name.
 
@@ -187,6 +187,14 @@ def scaled(config: ExperimentConfig, **overrides: Any) -> ExperimentConfig:
             dataclasses.replace(s, training=dataclasses.replace(s.training, epochs=epochs))
             for s in sources
         )
+    if given.pop("bfloat16", False):
+        target_training = dataclasses.replace(target_training, activations="bfloat16")
+        sources = tuple(
+            dataclasses.replace(s, training=dataclasses.replace(s.training, activations="bfloat16"))
+            for s in sources
+        )
+        training = dataclasses.replace(transfer.training, activations="bfloat16")
+        transfer = dataclasses.replace(transfer, training=training)
     if (width := given.pop("width", None)) is not None:
         target_width = width
         sources = tuple(dataclasses.replace(s, width=width) for s in sources)

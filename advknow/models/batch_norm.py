@@ -77,8 +77,9 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, channels)
         if not train:
             return _affine(x, mean.value, variance.value, scale, bias)
-        y, batch_mean, batch_variance = normalise(x, scale, bias)
+        # Sums over a batch need float32, whatever the layers around compute in.
+        y, batch_mean, batch_variance = normalise(x.astype(scale.dtype), scale, bias)
         if not self.is_initializing():
             mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * batch_mean
             variance.value = MOMENTUM * variance.value + (1 - MOMENTUM) * batch_variance
-        return y
+        return y.astype(x.dtype)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import cast
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -13,6 +13,17 @@ from jax.tree_util import Partial
 from advknow.typing import Array, PyTree
 
 Variables = dict[str, PyTree]
+ACTIVATIONS = ("float32", "bfloat16")
+
+
+def _in_bfloat16(params: PyTree) -> PyTree:
+    """The parameters in bfloat16, but for those of batch norm."""
+
+    def narrowed(path: Any, leaf: Array) -> Array:
+        normalises = any("BatchNorm" in str(getattr(part, "key", "")) for part in path)
+        return leaf if normalises else leaf.astype(jnp.bfloat16)
+
+    return jax.tree_util.tree_map_with_path(narrowed, params)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,16 +77,28 @@ class Model:
         """Logits, evaluation mode: (B, H, W, C) -> (B, k); head(features(x))."""
         return self.head(variables, self.features(variables, x))
 
-    def features_train(self, variables: Variables, x: Array) -> tuple[Array, PyTree]:
-        """Features with the batch's own statistics, and the new running ones ({} without)."""
-        features, changed = self.backbone.apply(
-            self._flax(variables), self._normalise(x), train=True, mutable=["batch_stats"]
-        )
+    def features_train(
+        self, variables: Variables, x: Array, *, activations: str = "float32"
+    ) -> tuple[Array, PyTree]:
+        """Features with the batch's own statistics, and the new running ones ({} without).
+
+        With activations="bfloat16" the backbone's layers compute in bfloat16, except for batch
+        norm, whose statistics and affine map are float32; the features are float32 again.
+        """
+        given, x = self._flax(variables), self._normalise(x)
+        if activations == "bfloat16":
+            given = {**given, "params": _in_bfloat16(given["params"])}
+            x = x.astype(jnp.bfloat16)
+        features, changed = self.backbone.apply(given, x, train=True, mutable=["batch_stats"])
+        if activations == "bfloat16":
+            features = features.astype(jnp.float32)
         return features, changed.get("batch_stats", {})
 
-    def apply_train(self, variables: Variables, x: Array) -> tuple[Array, PyTree]:
+    def apply_train(
+        self, variables: Variables, x: Array, *, activations: str = "float32"
+    ) -> tuple[Array, PyTree]:
         """Logits with the batch's own statistics, and the new running ones ({} without)."""
-        features, batch_stats = self.features_train(variables, x)
+        features, batch_stats = self.features_train(variables, x, activations=activations)
         return self.head(variables, features), batch_stats
 
     def bind(self, variables: Variables) -> Partial:
