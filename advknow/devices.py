@@ -59,6 +59,11 @@ def rounded_up(size: int, sharding: Sharding) -> int:
     return -(-size // sharding.mesh.size) * sharding.mesh.size
 
 
+def count(sharding: Sharding) -> int:
+    """How many devices share a batch."""
+    return 1 if sharding is None else sharding.mesh.size
+
+
 def divides(size: int, sharding: Sharding) -> bool:
     """Whether a batch of this size can be divided equally."""
     return sharding is not None and size % sharding.mesh.size == 0

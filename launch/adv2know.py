@@ -10,10 +10,11 @@ table with the poster's figures beside it, and writes results.json, results.csv 
 from absl import flags
 
 from advknow.experiments import adv2know
-from launch import app, experiment, tensorboard
+from launch import app, experiment, memory, tensorboard
 
 flags.adopt_module_key_flags(app)
 flags.adopt_module_key_flags(tensorboard)
+flags.adopt_module_key_flags(memory)
 flags.adopt_module_key_flags(experiment)
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pathlib
 
 from absl import flags
 
-from launch import app
+from launch import app, memory
 from launch.progress import reporter
 
 SOURCE = flags.DEFINE_string(
@@ -27,13 +27,16 @@ CLASSES = flags.DEFINE_list(
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data set lies.")
 LOSS = flags.DEFINE_string("loss", "l2", "Adversarial loss: l2 (H = I), squared_l2 or kl.")
 NUM_EXAMPLES = flags.DEFINE_integer("num_examples", 256, "At most so many test images; 0 for all.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images in one program.")
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 32, "Images in one program; 0 for the largest power of two that fits."
+)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the choice of images.")
 CORRECT_ONLY = flags.DEFINE_bool(
     "correct_only", True, "Count only images that the target classifies correctly."
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for what is written; nothing by default.")
 flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(memory)
 
 
 def main() -> None:
@@ -58,6 +61,7 @@ def main() -> None:
         num_examples=NUM_EXAMPLES.value,
         correct_only=CORRECT_ONLY.value,
         batch_size=BATCH_SIZE.value,
+        memory_limit_gib=memory.LIMIT_GIB.value,
         seed=SEED.value,
         num_devices=app.NUM_DEVICES.value,
         strict=app.STRICT.value,

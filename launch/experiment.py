@@ -6,7 +6,7 @@ from collections.abc import Callable
 from absl import flags
 
 from advknow.experiments.config import TRANSFER_METHODS, ExperimentConfig, scaled
-from launch import app, tensorboard
+from launch import app, memory, tensorboard
 from launch.progress import reporter
 
 PRESET = flags.DEFINE_string(
@@ -50,7 +50,10 @@ LABELLED_PER_CLASS = flags.DEFINE_integer(
     "labelled_per_class", None, "Labelled target images a class; 0 for the whole train part."
 )
 ATTACK_BATCH_SIZE = flags.DEFINE_integer(
-    "attack_batch_size", None, "Images in one program (the authors': 1); no result depends on it."
+    "attack_batch_size",
+    None,
+    "Images in one program (the authors': 1), 0 for the largest power of two that fits; no result "
+    "depends on it beyond rounding.",
 )
 CHECKPOINT_ON_TEST = flags.DEFINE_bool(
     "checkpoint_on_test", None, "As the authors' code: pick the best epoch on the test part."
@@ -104,6 +107,7 @@ def main(preset: Callable[[str], ExperimentConfig], usage: str) -> None:
             on_event=tensorboard.writer(workdir),
             num_devices=app.NUM_DEVICES.value,
             strict=app.STRICT.value,
+            memory_limit_gib=memory.LIMIT_GIB.value,
         )
         if app.is_main():
             figure = pathlib.Path(workdir) / "figure.png"

@@ -10,7 +10,7 @@ it, and writes results.json, results.csv and figure.png.
 from absl import flags
 
 from advknow.experiments import know2adv
-from launch import app, experiment, tensorboard
+from launch import app, experiment, memory, tensorboard
 
 HORSE_FOR_DOG = flags.DEFINE_bool(
     "horse_for_dog",
@@ -21,6 +21,7 @@ HORSE_FOR_DOG = flags.DEFINE_bool(
 
 flags.adopt_module_key_flags(app)
 flags.adopt_module_key_flags(tensorboard)
+flags.adopt_module_key_flags(memory)
 flags.adopt_module_key_flags(experiment)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from launch import app
+from launch import app, memory
 from launch.progress import reporter
 
 SOURCE = flags.DEFINE_string(
@@ -34,7 +34,9 @@ INDEX = flags.DEFINE_integer(
 NUM_EXAMPLES = flags.DEFINE_integer(
     "num_examples", 0, "Measure on at most so many test images; 0 for all."
 )
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in one program.")
+BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 64, "Images in one program; 0 for the largest power of two that fits."
+)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the attacks' random starts.")
 CORRECT_ONLY = flags.DEFINE_bool(
     "correct_only",
@@ -51,6 +53,7 @@ DELTAS_TARGET = flags.DEFINE_string("deltas_target", None, "The same of the targ
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder for measure.json; not written by default.")
 
 flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(memory)
 
 
 def _settings() -> dict[str, Any]:
@@ -94,6 +97,7 @@ def main() -> None:
         num_examples=NUM_EXAMPLES.value,
         correct_only=CORRECT_ONLY.value,
         batch_size=BATCH_SIZE.value,
+        memory_limit_gib=memory.LIMIT_GIB.value,
         seed=SEED.value,
         progress=reporter(quiet=app.QUIET.value),
         num_devices=app.NUM_DEVICES.value,

@@ -124,7 +124,8 @@ class ExperimentConfig:
       num_examples: correctly classified target test images to measure on, at most; 0 for all.
       seed: of everything random.
       data_dir: where the data sets lie, or None for the usual places.
-      attack_batch_size: images in one program; speed and memory only.
+      attack_batch_size: images in one program; speed and memory only. 0: the largest power of two
+        that fits into the memory.
       checkpoint_on_test: the authors' slip: the best epoch picked on the test part.
       augment: random crops (and flips, where the data set's classes survive them) in training.
     """
@@ -153,7 +154,7 @@ class ExperimentConfig:
         validate.number("target_width", self.target_width, above=0.0)
         validate.integer("num_examples", self.num_examples, minimum=0)
         validate.integer("seed", self.seed, minimum=0, maximum=2**31 - 1)
-        validate.integer("attack_batch_size", self.attack_batch_size, minimum=1)
+        validate.integer("attack_batch_size", self.attack_batch_size, minimum=0)
         validate.number("source_share", self.source_share, above=0.0, maximum=0.95)
         if not self.sources:
             raise ValueError("sources=() is empty; at least one source model is needed.")

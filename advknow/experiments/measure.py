@@ -11,16 +11,18 @@ from advknow import (
     attacks,
     devices,
     files,
+    memory,
     metrics,
     validate,
 )
+from advknow.apply_fn import as_pytree
 from advknow.audit import check_model
 from advknow.chain import chain
 from advknow.experiments import stages, tasks
 from advknow.experiments.loading import Pair, load_pair
 from advknow.experiments.versions import versions
 from advknow.inner_product import Loss
-from advknow.typing import AttackFn, Progress
+from advknow.typing import AttackFn, Progress, Sharding
 
 ATTACKS = ("fgsm", "pgd", "singular")
 COLUMNS = (
@@ -110,6 +112,7 @@ def measure_checkpoints(
     attack: AttackFn,
     linearize: bool = False,
     batch_size: int = 64,
+    memory_limit_gib: float | None = None,
     seed: int = 0,
     num_devices: int | None = None,
     audit_eps: float = 0.1,
@@ -127,7 +130,8 @@ def measure_checkpoints(
       source, target: checkpoint folders, or MODULE:CALLABLE (`loading.load_model`).
       attack: from `advknow.attacks`; each model is attacked once.
       linearize: the small-eps limit (`metrics.transferability`).
-      batch_size: images in one program.
+      batch_size: images in one program; 0 for the largest power of two that fits.
+      memory_limit_gib: what a program may take on a device (`memory.asked_batch_size`).
       seed: of the attacks' random starts and of the choice of images.
       num_devices: over which every batch is divided; all by default.
       audit_eps: of the attack of the audit. strict: whether its finding is an error.
@@ -145,8 +149,10 @@ def measure_checkpoints(
     """
     sharding = devices.data_sharding(num_devices)
     pair = load_pair(source, target, seed=seed, **choice)
-    audits = audit_pair(pair, eps=audit_eps, seed=seed, batch_size=batch_size, strict=strict)
     x = pair.images.pixels()
+    program = memory.jacobians_of if linearize else memory.gradients_of
+    batch_size = _asked(program, pair, x, batch_size, memory_limit_gib, sharding)
+    audits = audit_pair(pair, eps=audit_eps, seed=seed, batch_size=batch_size, strict=strict)
     key = tasks.stage_key(seed, "attack")
     bound = {"source": pair.f_source, "target": pair.f_target}
     found_deltas = {}
@@ -192,6 +198,7 @@ def chain_of_checkpoints(
     loss: Loss = "l2",
     attack: AttackFn | None = None,
     batch_size: int = 64,
+    memory_limit_gib: float | None = None,
     seed: int = 0,
     num_devices: int | None = None,
     audit_eps: float = 0.1,
@@ -205,7 +212,8 @@ def chain_of_checkpoints(
       source, target: checkpoint folders.
       loss: whose Hessian is meant.
       attack: of the alphas; None: the strongest small-eps attack.
-      batch_size, seed, num_devices, audit_eps, strict, progress: as in `measure_checkpoints`.
+      batch_size, memory_limit_gib, seed, num_devices, audit_eps, strict, progress: as in
+        `measure_checkpoints`.
       **choice: of the images, as in `load_pair`; y is one-hot where their classes are the target's
         outputs, else KTD and Theorem 3 are left out.
 
@@ -214,6 +222,8 @@ def chain_of_checkpoints(
     """
     sharding = devices.data_sharding(num_devices)
     pair = load_pair(source, target, seed=seed, **choice)
+    x = pair.images.pixels()
+    batch_size = _asked(memory.jacobians_of, pair, x, batch_size, memory_limit_gib, sharding)
     audits = audit_pair(pair, eps=audit_eps, seed=seed, batch_size=batch_size, strict=strict)
     y = None
     if len(pair.images.class_names) == pair.num_outputs:
@@ -221,7 +231,7 @@ def chain_of_checkpoints(
     found = chain(
         pair.f_source,
         pair.f_target,
-        pair.images.pixels(),
+        x,
         y=y,
         loss=loss,
         attack=attack,
@@ -232,6 +242,12 @@ def chain_of_checkpoints(
     )
     described = _described(source, target, pair, seed)
     return {**described, "chain": found.summary(), "audit": audits, "versions": versions()}
+
+
+def _asked(program, pair: Pair, x: np.ndarray, batch_size, limit_gib, sharding: Sharding) -> int:
+    lower = program(as_pytree(pair.f_source), as_pytree(pair.f_target), x.shape[1:])
+    number = devices.count(sharding)
+    return memory.asked_batch_size(lower, batch_size, limit_gib=limit_gib, num_devices=number)
 
 
 def _described(source: Any, target: Any, pair: Pair, seed: int) -> dict[str, Any]:

@@ -9,21 +9,23 @@ bit for bit; a finished run is only read. In this order what is there is used: r
 finished checkpoints, `unfinished/`.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from advknow import devices, files, models
+from advknow import devices, files, memory, models
 from advknow.experiments import results, stages, tasks
 from advknow.experiments.config import ExperimentConfig, Source
 from advknow.experiments.results import Results
 from advknow.experiments.stages import NothingCorrectError, Session
+from advknow.experiments.tasks import Parts
 from advknow.experiments.versions import versions
 from advknow.models import Model
 from advknow.training import Evaluation, TrainConfig, evaluate
-from advknow.typing import Progress, PyTree
+from advknow.typing import Progress, PyTree, Sharding
 
 __all__ = ["NothingCorrectError", "run"]
 
@@ -91,12 +93,7 @@ def _row(
     strict: bool,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Everything of one source: a row of the results, and its audit."""
-    model = models.create(
-        source.model,
-        num_classes=len(source.task.class_names),
-        input_shape=x.shape[1:],
-        width=source.width,
-    )
+    model = _source_model(source, x.shape[1:])
     variables = _trained(
         session,
         config,
@@ -148,6 +145,41 @@ def _row(
     return {name: row[name] for name in results.COLUMNS}, audit
 
 
+def _source_model(source: Source, input_shape: tuple[int, ...]) -> Model:
+    return models.create(
+        source.model,
+        num_classes=len(source.task.class_names),
+        input_shape=input_shape,
+        width=source.width,
+    )
+
+
+def _target_model(config: ExperimentConfig, target: Parts) -> Model:
+    return models.create(
+        config.target_model,
+        num_classes=len(config.target.class_names),
+        input_shape=target.train.images.shape[1:],
+        width=config.target_width,
+    )
+
+
+def _fitting(
+    config: ExperimentConfig, target: Parts, limit_gib: float | None, sharding: Sharding
+) -> ExperimentConfig:
+    """The configuration with a batch size that fits all pairs of models, before any is trained."""
+    if limit_gib is None and config.attack_batch_size > 0:
+        return config
+    shape = target.train.images.shape[1:]
+    chosen, size = [], config.attack_batch_size
+    for source in config.sources:
+        f_source = _source_model(source, shape).bind_abstract()
+        f_target = _target_model(config, target).bind_abstract()
+        lower = memory.jacobians_of(f_source, f_target, shape)
+        number = devices.count(sharding)
+        chosen.append(memory.asked_batch_size(lower, size, limit_gib=limit_gib, num_devices=number))
+    return dataclasses.replace(config, attack_batch_size=min(chosen))
+
+
 def _described(
     config: ExperimentConfig, model: Model, evaluation: Evaluation, measured: int
 ) -> dict[str, Any]:
@@ -173,6 +205,7 @@ def run(
     on_event: Callable[[dict[str, Any]], None] | None = None,
     num_devices: int | None = None,
     strict: bool = False,
+    memory_limit_gib: float | None = None,
 ) -> Results:
     """The whole experiment; writes config.json, results.json, results.csv and checkpoints.
 
@@ -189,11 +222,13 @@ def run(
         the rounding of sums. With several processes (`jax.distributed`) all call this with the same
         arguments and see the same workdir; the first of them writes.
       strict: whether a finding of the audit (`advknow.check_model`) ends the run.
+      memory_limit_gib: what a measuring program may take on a device (`memory.asked_batch_size`).
 
     Raises:
       ValueError: a workdir of another configuration, source and target sharing images, a damaged
         checkpoint or snapshot.
       audit.AuditError: a finding, if strict.
+      memory.MemoryLimitError: `config.attack_batch_size` does not fit; names one that does.
       NothingCorrectError: no correctly classified target image.
       FileNotFoundError: a data set is missing; says how to get it.
       FloatingPointError: a training diverged.
@@ -201,7 +236,12 @@ def run(
     """
     folder = files.make_workdir(workdir)
     target, sources = tasks.load(config)
-    stages.claim(folder, config.to_dict())
+    settings = config.to_dict()
+    if not (folder / "results.json").exists():
+        # Before the folder is claimed: what is refused here leaves nothing behind.
+        sharding = devices.data_sharding(num_devices)
+        config = _fitting(config, target, memory_limit_gib, sharding)
+    stages.claim(folder, settings)
     session = stages.session(
         folder,
         progress=progress,
@@ -220,13 +260,10 @@ def run(
     if len(folders) < len(config.sources):
         names = [source.name for source in config.sources]
         raise ValueError(f"sources={names}: two names differ only in signs; folders need more.")
-    journal.write("start", command=command)
-    target_model = models.create(
-        config.target_model,
-        num_classes=len(config.target.class_names),
-        input_shape=target.train.images.shape[1:],
-        width=config.target_width,
-    )
+    if config.attack_batch_size == 0:  # There were results, but not of a whole run.
+        config = _fitting(config, target, memory_limit_gib, session.sharding)
+    journal.write("start", command=command, attack_batch_size=config.attack_batch_size)
+    target_model = _target_model(config, target)
     target_variables = _trained(
         session,
         config,
@@ -282,7 +319,7 @@ def run(
         seed=config.seed,
         rows=rows,
         target=_described(config, target_model, evaluation, len(x)),
-        settings=config.to_dict(),
+        settings=settings,
         versions=versions(),
         seconds=journal.seconds(),
         command=command,

@@ -108,6 +108,10 @@ class Model:
         """
         return Partial(self.apply, variables)
 
+    def bind_abstract(self) -> Partial:
+        """`bind` with shapes and dtypes in place of arrays, for `jax.jit(...).lower`."""
+        return self.bind(jax.eval_shape(self.init, jax.random.key(0)))
+
     def with_head(self, variables: Variables, kernel: Array, bias: Array) -> Variables:
         """The variables with another last layer, (F, k) and (k,)."""
         params = {**variables["params"], "head": {"kernel": kernel, "bias": bias}}
