@@ -12,8 +12,12 @@ from jax.tree_util import Partial
 from advknow.typing import ApplyFn, Array, ArrayLike
 
 
-def as_pytree(f: ApplyFn) -> Partial:
+def as_pytree(f: ApplyFn, *, name: str = "f") -> Partial:
     """`f` itself where it is a `Partial`, otherwise wrapped as one without array leaves.
+
+    Args:
+      f: the model.
+      name: the caller's name for f, for the message.
 
     Raises:
       TypeError: f cannot be called.
@@ -21,7 +25,7 @@ def as_pytree(f: ApplyFn) -> Partial:
     if isinstance(f, Partial):
         return f
     if not callable(f):
-        raise TypeError(f"f={f!r} must be a function of a batch, (B, ...) -> (B, d).")
+        raise TypeError(f"{name}={f!r} must be a function of a batch, (B, ...) -> (B, d).")
     try:
         hash(f)
     except TypeError:

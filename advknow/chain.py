@@ -176,7 +176,8 @@ def chain(
     if attack is not None and key is None:
         raise TypeError("attack needs key, such as jax.random.key(0).")
     resolved = losses.get(loss)
-    f_source, f_target = as_pytree(f_source), as_pytree(f_target)
+    f_source = as_pytree(f_source, name="f_source")
+    f_target = as_pytree(f_target, name="f_target")
     shared: dict[str, Any] = {"batch_size": batch_size, "sharding": sharding, "progress": progress}
     generalized, gradient, alphas = _gradients(
         f_source, f_target, x, resolved, source_loss, attack is None, **shared

@@ -3,7 +3,8 @@
 A checkpoint is a folder:
 
     metadata.json    format, the caller's metadata, which arrays folder holds, the tree of the
-                     arrays with dtype, shape and CRC-32 of each: enough to restore without a model
+                     arrays with dtype, shape and CRC-32 of each: enough to restore without a model;
+                     and a CRC-32 of all that
     arrays-<hex>/    the arrays, written by orbax
 
 A save writes a new arrays folder first, and then renames a new metadata.json over the old one;
@@ -33,7 +34,8 @@ METADATA_FILE = "metadata.json"
 # What a training run writes beside its checkpoint, in the same folder.
 _BESIDE = ("config.json", "metrics.jsonl", "unfinished", "train.json", "finetune.json")
 _FORMAT = "advknow checkpoint"
-_VERSION = 1
+# Version 1 had no CRC-32 of the record itself.
+_VERSIONS, _VERSION = (1, 2), 2
 _ARRAYS = re.compile(r"arrays-[0-9a-f]{16}")
 
 
@@ -65,6 +67,7 @@ def save(path: str | os.PathLike[str], variables: PyTree, metadata: dict[str, An
         "metadata": metadata,
     }
     try:
+        record["crc32"] = _record_crc(record)
         text = json.dumps(record, indent=1, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"metadata is not JSON: {error}.") from error
@@ -176,6 +179,10 @@ def _to_host(tree: PyTree, name: str) -> PyTree:
     return np.asarray(tree)
 
 
+def _record_crc(record: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True, allow_nan=False).encode())
+
+
 def _crc(array: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(array).tobytes())
 
@@ -236,10 +243,15 @@ def _read_record(folder: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise ValueError(f"{folder} is no advknow checkpoint: {METADATA_FILE} is of another kind.")
-    if record.get("version") != _VERSION:
+    version = record.get("version")
+    if version not in _VERSIONS:
         raise ValueError(
-            f"The checkpoint {folder} has version {record.get('version')!r}; this advknow reads "
-            f"version {_VERSION}."
+            f"The checkpoint {folder} has version {version!r}; this advknow reads version "
+            f"{' and '.join(map(str, _VERSIONS))}."
+        )
+    if version > 1 and record.pop("crc32", None) != _record_crc(record):
+        raise ValueError(
+            f"The checkpoint {folder} is damaged: {METADATA_FILE} is not the one that was saved."
         )
     arrays, tree, metadata = (record.get(k) for k in ("arrays", "tree", "metadata"))
     if (

@@ -218,7 +218,8 @@ def generalized(
         validate.integer("count", count, minimum=1)
     validate.integer("num_probes", num_probes, minimum=2)
     validate.number("tolerance", tolerance, above=0.0)
-    f_source, f_target = (devices.replicate(as_pytree(f), sharding) for f in (f_source, f_target))
+    f_source = devices.replicate(as_pytree(f_source, name="f_source"), sharding)
+    f_target = devices.replicate(as_pytree(f_target, name="f_target"), sharding)
     key = keys.typed(jax.random.key(0) if key is None else key)
     sums, eps, done, kept = None, 0.0, 0, []
     used = resolved

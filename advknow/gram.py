@@ -267,7 +267,8 @@ def of_sample(
       ValueError, TypeError: x, the models or the losses do not fit each other; NaN or infinity.
     """
     target_loss = losses.get(loss)
-    f_source, f_target = (devices.replicate(as_pytree(f), sharding) for f in (f_source, f_target))
+    f_source = devices.replicate(as_pytree(f_source, name="f_source"), sharding)
+    f_target = devices.replicate(as_pytree(f_target, name="f_target"), sharding)
     done, used_source_loss = 0, None
     for batch, count, _ in batching.batches(x, batch_size, sharding=sharding):
         if used_source_loss is None:

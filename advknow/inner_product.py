@@ -52,6 +52,10 @@ def hvp(loss: Loss, y: Array, v: Array, *, method: str = "auto") -> Array:
       ValueError: an unknown method, or no closed form for this loss.
     """
     resolved, method = _resolve(loss, method)
+    if y.shape != v.shape or y.ndim != 2:
+        raise ValueError(
+            f"y has shape {tuple(y.shape)} and v {tuple(v.shape)}; both must be (batch, outputs)."
+        )
     if method == "closed_form":
         assert resolved.hvp is not None
         return resolved.hvp(y, v)

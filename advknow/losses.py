@@ -164,6 +164,11 @@ def quadratic(matrix: ArrayLike, *, name: str = "quadratic") -> AdversarialLoss:
     square_root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
 
     def times(v: Array, of: np.ndarray) -> Array:
+        if v.shape[-1] != len(of):
+            raise ValueError(
+                f"matrix has shape {of.shape}, the outputs are {v.shape[-1]}; H is (d, d) for d "
+                "outputs."
+            )
         return jnp.matmul(v, jnp.asarray(of, v.dtype), precision="highest")
 
     return AdversarialLoss(

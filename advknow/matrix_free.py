@@ -70,7 +70,8 @@ def top_attacks(
     num_probes: int,
 ) -> TopAttacks:
     """The `count` strongest attacks of the source on a batch, and what they do to both models."""
-    f_source, f_target = as_pytree(f_source), as_pytree(f_target)
+    f_source = as_pytree(f_source, name="f_source")
+    f_target = as_pytree(f_target, name="f_target")
     find = functools.partial(
         singular_directions, method="iterative", num_steps=num_steps, tolerance=tolerance
     )

@@ -115,6 +115,22 @@ def _measure(
     return finalize(sums, np.concatenate(alpha1), np.concatenate(valid))
 
 
+def _attacked(attack: AttackFn, f: ApplyFn, batch: Array, example_keys: Array) -> Array:
+    if not callable(attack):
+        raise TypeError(
+            f"attack={attack!r} must be a function (f, x, key) -> delta, such as "
+            "attacks.pgd(eps=0.1)."
+        )
+    delta = attack(f, batch, example_keys)
+    if getattr(delta, "shape", None) != batch.shape:
+        found = tuple(delta.shape) if hasattr(delta, "shape") else type(delta).__name__
+        raise ValueError(
+            f"attack returns {found} for a batch of shape {tuple(batch.shape)}; a delta of that "
+            "shape is needed."
+        )
+    return delta
+
+
 def transferability(
     f1: ApplyFn,
     f2: ApplyFn,
@@ -147,7 +163,8 @@ def transferability(
       ValueError: x empty, of wrong rank, with NaN or out of the attack's bounds; models that do
         not take x; non-finite outputs; no example with a direction.
     """
-    f1, f2 = (devices.replicate(as_pytree(f), sharding) for f in (f1, f2))
+    f1 = devices.replicate(as_pytree(f1, name="f1"), sharding)
+    f2 = devices.replicate(as_pytree(f2, name="f2"), sharding)
     given = keys.typed(key)
     if given.ndim == 1 and total(x) is not None:
         keys.per_example(given, total(x) or 0)
@@ -164,7 +181,8 @@ def transferability(
                 else keys.per_example(given[start : start + count], count)
             )
             of_batch = devices.put(padded(of_batch, batch.shape[0]), sharding)
-            yield batch, attack(f1, batch, of_batch), attack(f2, batch, of_batch), count
+            deltas = (_attacked(attack, f, batch, of_batch) for f in (f1, f2))
+            yield batch, *deltas, count
             start += count
         if given.ndim == 1:
             keys.per_example(given, start)
@@ -220,7 +238,7 @@ def perturb(
             x[start:], batch_size, size=min(batch_size, x.shape[0]), sharding=sharding
         ):
             of_batch = padded(example_keys[start : start + count], batch.shape[0])
-            delta = attack(f, batch, devices.put(of_batch, sharding))
+            delta = _attacked(attack, f, batch, devices.put(of_batch, sharding))
             found.append(devices.fetch(delta)[:count])
             start += count
             if progress is not None:
@@ -259,7 +277,8 @@ def from_deltas(
         validate.inputs(name, delta)
         if delta.shape != x.shape:
             raise ValueError(f"{name} has shape {delta.shape}; that of x, {x.shape}, is needed.")
-    f1, f2 = (devices.replicate(as_pytree(f), sharding) for f in (f1, f2))
+    f1 = devices.replicate(as_pytree(f1, name="f1"), sharding)
+    f2 = devices.replicate(as_pytree(f2, name="f2"), sharding)
     output_spec(f1, x, name="f1")
     output_spec(f2, x, name="f2")
 

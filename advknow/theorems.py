@@ -95,7 +95,8 @@ def path_bound(
     """
     validate.integer("num_nodes", num_nodes, minimum=1)
     resolved = losses.get(loss)
-    f_source, f_target = (devices.replicate(as_pytree(f), sharding) for f in (f_source, f_target))
+    f_source = devices.replicate(as_pytree(f_source, name="f_source"), sharding)
+    f_target = devices.replicate(as_pytree(f_target, name="f_target"), sharding)
     nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
     left = right = 0.0
     done, start, origin = 0, None, None

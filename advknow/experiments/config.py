@@ -215,7 +215,13 @@ def scaled(config: ExperimentConfig, **overrides: Any) -> ExperimentConfig:
     transfer = dataclasses.replace(transfer, **changes)
     fields = {field.name for field in dataclasses.fields(ExperimentConfig)}
     for name in given:
-        validate.choice("override", name, sorted(fields))
+        validate.choice(
+            "override",
+            name,
+            sorted(
+                fields | {"epochs", "width", "bfloat16", "eps"} | {"transfer_epochs"} | set(renamed)
+            ),
+        )
     return dataclasses.replace(
         config,
         **{

@@ -248,9 +248,9 @@ def _match_outputs(
     progress: Progress | None,
 ):
     constant = loss.constant_hessian
-    f_source = devices.replicate(as_pytree(f_source), sharding)
+    f_source = devices.replicate(as_pytree(f_source, name="f_source"), sharding)
     if f_target is not None:
-        f_target = devices.replicate(as_pytree(f_target), sharding)
+        f_target = devices.replicate(as_pytree(f_target, name="f_target"), sharding)
     if getattr(y, "ndim", 2) != 2:
         _check_responses(y, None)  # type: ignore[arg-type]
     sums, eps, done, checked = None, 0.0, 0, False
