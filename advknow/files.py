@@ -64,7 +64,7 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
         return
     try:
         found = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); choose another workdir.") from error
     different = _differences(found, wanted)
     if different:

@@ -61,9 +61,12 @@ def _use_compilation_cache() -> None:
     import jax
 
     folder = COMPILATION_CACHE.value
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    cache = os.path.join(home, "advknow")
+    # matplotlib keeps a list of fonts; all that is written outside the workdir is in one folder.
+    os.environ.setdefault("MPLCONFIGDIR", os.path.join(cache, "matplotlib"))
     if folder is None:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        folder = os.path.join(home, "advknow", "jax")
+        folder = os.path.join(cache, "jax")
     if not folder:
         return
     # Compiled programs are code: only this user may write where they are read from.

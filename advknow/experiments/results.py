@@ -154,5 +154,5 @@ def read(workdir: str | pathlib.Path) -> Results:
     path = pathlib.Path(workdir) / "results.json"
     try:
         return from_dict(json.loads(path.read_text()))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
