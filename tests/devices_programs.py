@@ -50,6 +50,24 @@ def measures(num_devices):
     return content
 
 
+def small_convolutional_model():
+    """Convolutions by every algorithm of the CPU, and batch norm: compiles in a few seconds."""
+    import flax.linen as nn
+
+    from advknow.models import Model, layers
+    from advknow.models.batch_norm import BatchNorm
+
+    class Backbone(nn.Module):
+        @nn.compact
+        def __call__(self, x, train):
+            for features, padding in ((8, 0), (64, 2), (64, 1)):
+                x = layers.conv(features, 3, padding=padding)(x)
+                x = nn.relu(BatchNorm()(x, train))
+            return layers.global_mean(layers.max_pool(x))
+
+    return Model("small", 3, (8, 8, 1), 1.0, Backbone())
+
+
 def training(num_devices):
     """Parameters after ten steps, with batch norm and without, and a transfer of each kind."""
     import jax
@@ -64,8 +82,8 @@ def training(num_devices):
     config = sgd.TrainConfig(epochs=2, batch_size=16, learning_rate=0.02)
     augment = data.augment(random_crop=2, flip=True)
     content = {}
-    for name, width in (("mlp", 0.1), ("resnet18", 0.05)):
-        model = models.create(name, num_classes=3, input_shape=(8, 8, 1), width=width)
+    mlp = models.create("mlp", num_classes=3, input_shape=(8, 8, 1), width=0.1)
+    for name, model in (("mlp", mlp), ("convolutions", small_convolutional_model())):
         fitted = fit(
             model,
             train,
