@@ -8,6 +8,7 @@ with the numbers on its arrows (figure.png) and the map of A2 (attacks.png).
 
 import json
 import pathlib
+from typing import Any
 
 from absl import flags
 
@@ -39,10 +40,16 @@ flags.adopt_module_key_flags(app)
 flags.adopt_module_key_flags(memory)
 
 
+def _settings() -> dict[str, Any]:
+    """What a workdir's figures are recognised by: every flag that they depend on."""
+    names = "source target dataset classes loss num_examples batch_size seed correct_only"
+    return {"launch": "chain", **{name: flags.FLAGS[name].value for name in names.split()}}
+
+
 def main() -> None:
     """Reads the flags, measures, prints, draws."""
     from advknow import files
-    from advknow.experiments import measure
+    from advknow.experiments import measure, stages
     from advknow.report import chain as report
     from advknow.report import figures, tables
 
@@ -51,6 +58,14 @@ def main() -> None:
             f"source={SOURCE.value!r}, target={TARGET.value!r}: two checkpoint folders are needed."
         )
     folder = files.make_workdir(WORKDIR.value) if WORKDIR.value is not None else None
+    if folder is not None:
+        stages.claim(folder, _settings())
+        if (folder / "chain.json").exists():
+            found = json.loads((folder / "chain.json").read_text())
+            print(report.text(found["chain"]))
+            print("\n".join(tables.audit(found["audit"])))
+            print(f"finished before; chain.json, figure.png and attacks.png are in {folder}")
+            return
     found = measure.chain_of_checkpoints(
         SOURCE.value,
         TARGET.value,
@@ -71,11 +86,11 @@ def main() -> None:
     print("\n".join(tables.audit(found["audit"])))
     if folder is None or not app.is_main():
         return
-    content = json.dumps(found, indent=2, allow_nan=False) + "\n"
-    files.write_atomically(folder / "chain.json", content)
     names = {name: pathlib.Path(found[name]).name for name in ("source", "target")}
     figures.save(report.figure(found["chain"], **names), folder / "figure.png")
     figures.save(report.heat_map(found["chain"]), folder / "attacks.png")
+    content = json.dumps(found, indent=2, allow_nan=False) + "\n"
+    files.write_atomically(folder / "chain.json", content)
     print(f"chain.json, figure.png and attacks.png are in {folder}")
 
 

@@ -74,6 +74,7 @@ def main() -> None:
         data_file=DATA.value,
         weights_file=WEIGHTS.value,
         progress=reporter(quiet=app.QUIET.value),
+        stop=app.stop_requested,
         command=shlex.join(["python", "-m", "launch.synthetic", *sys.argv[1:]]),
     ).to_dict()
     figures.save(report.figure(results), f"{WORKDIR.value}/figure.png")
@@ -82,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, usage=__doc__)
+    app.run(main, usage=__doc__, resumes=lambda: True)

@@ -157,3 +157,39 @@ def test_stage_names_become_different_files():
     files = [unfinished.file_name(name) for name in names]
     assert len(set(files)) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9_]+", name) for name in files)
+
+
+def test_the_synthetic_experiment_goes_on_after_its_last_step(tmp_path, monkeypatch):
+    from advknow.experiments import synthetic
+    from advknow.experiments.synthetic import SyntheticConfig
+
+    config = SyntheticConfig(
+        num_inputs=4, num_outputs=2, num_examples=50, source_hidden=3, target_hidden=5, epochs=2
+    )
+    synthetic.run(config, tmp_path / "whole", command="c")
+    stopped = tmp_path / "stopped"
+    for steps in (0, 2, 3):
+        with pytest.raises(StoppedError):
+            synthetic.run(config, stopped, command="c", stop=StopAfter(steps))
+    assert (stopped / "weights.npz").exists()
+    trained = []
+    genuine = synthetic.measure
+    monkeypatch.setattr(synthetic, "prepare", lambda *given, **named: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        synthetic,
+        "measure",
+        lambda *given, **named: (trained.append(1), genuine(*given, **named))[1],
+    )
+    synthetic.run(config, stopped, command="c")
+    # One, three and four steps were done before.
+    assert len(trained) == config.num_steps - 8
+    assert without_times(stopped) == without_times(tmp_path / "whole")
+    csv = "results.csv"
+    assert (stopped / csv).read_bytes() == (tmp_path / "whole" / csv).read_bytes()
+    assert not (stopped / "unfinished").exists()
+    again = synthetic.run(config, stopped, command="another")
+    assert again.command == "c"
+    assert len(trained) == config.num_steps - 8
+    (stopped / "results.json").write_text("{}")
+    with pytest.raises(ValueError, match="is no results.json of the synthetic experiment"):
+        synthetic.run(config, stopped)

@@ -19,6 +19,8 @@ import io
 import json
 import pathlib
 import time
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -27,6 +29,7 @@ from advknow import files, gram, moments, validate
 from advknow.experiments import rbf, sigmoid_network, synthetic_files
 from advknow.experiments.rbf import RbfData
 from advknow.experiments.synthetic_files import Networks
+from advknow.experiments.unfinished import Unfinished
 from advknow.experiments.versions import versions
 from advknow.matching import distances, knowledge_transfer
 from advknow.small_eps import Accumulator, check_index
@@ -196,6 +199,8 @@ def measure_steps(
     num_steps: int = 10,
     batch_size: int = 1000,
     progress: Progress | None = None,
+    done: tuple[list[dict[str, float]], int] = ([], 0),
+    on_step: Callable[[list[dict[str, float]], int], None] | None = None,
 ) -> tuple[list[dict[str, float]], int]:
     """The rows of all steps, keys `COLUMNS`, and the most examples that a step left out.
 
@@ -204,20 +209,26 @@ def measure_steps(
       level: which attack, counted from 0. num_steps: k = 0 .. num_steps - 1.
       batch_size: examples in one program; it changes speed and memory, not the result.
       progress: called with ("measure", steps done, num_steps).
+      done: what this returned, or `on_step` was given, for the first steps: they are not repeated.
+      on_step: called after each step with what this would return for the steps so far.
 
     Raises:
       ValueError: a level that is not below min(n, d).
     """
     check_level(level, data.x.shape[1], data.y.shape[1])
-    source, rows, left_out = networks.source, [], 0
+    source, rows, left_out = networks.source, list(done[0]), done[1]
     for k in range(num_steps):
         scale = STEP * k
         source = sigmoid_network.moved(source, networks.deviation, scale)
+        if k < len(rows):
+            continue
         row, degenerate = measure(data, source, networks.target, level=level, batch_size=batch_size)
         rows.append({"scale": round(scale, 10), **row})
         left_out = max(left_out, degenerate)
         if progress is not None:
             progress("measure", k + 1, num_steps, f"GMD {row['gradient_matching']:.4f}")
+        if on_step is not None:
+            on_step(rows, left_out)
     return rows, left_out
 
 
@@ -239,11 +250,13 @@ def run(
     weights_file: str | pathlib.Path | None = None,
     progress: Progress | None = None,
     command: str = "",
+    stop: Callable[[], bool] = lambda: False,
 ) -> SyntheticResults:
     """The experiment from data to files: config.json, results.csv, results.json in the workdir.
 
     Without files it generates data, trains both networks and writes them too (data.npz,
-    weights.npz), so that the measuring part can be repeated on them.
+    weights.npz), so that the measuring part can be repeated on them. The same settings in the same
+    workdir go on with what is there: finished results, trained networks, measured steps.
 
     Args:
       config: settings; with files only level, num_steps and batch_size are read.
@@ -251,10 +264,12 @@ def run(
       data_file, weights_file: in the format of `synthetic_files`; both or neither.
       progress: called with (stage, done, total, note).
       command: what made it, for the record.
+      stop: asked after every step; when it returns True the steps so far are saved.
 
     Raises:
       ValueError, OSError: only one of the two files; files of another format; a workdir that is a
         file or holds a run of other settings.
+      unfinished.StoppedError: `stop` asked for it.
     """
     if (data_file is None) != (weights_file is None):
         raise ValueError(
@@ -270,6 +285,8 @@ def run(
         settings: dict[str, Any] = {
             "data": str(data_file),
             "weights": str(weights_file),
+            # So that a run does not go on with other files of the same names.
+            "crc32": [zlib.crc32(pathlib.Path(f).read_bytes()) for f in (data_file, weights_file)],
             "level": config.level,
             "num_steps": config.num_steps,
             "batch_size": config.batch_size,
@@ -285,11 +302,13 @@ def run(
         settings = dataclasses.asdict(config)
         folder = files.make_workdir(workdir)
         files.claim(folder, settings)
-        data, networks = prepare(config, progress=progress)
-        synthetic_files.write_data(folder / "data.npz", data)
-        synthetic_files.write_weights(folder / "weights.npz", networks)
+        data, networks = _prepared(config, folder, progress)
         seconds["train"] = time.monotonic() - begin
         begin = time.monotonic()
+    if (folder / "results.json").exists():
+        return read(folder)
+    unfinished = Unfinished(folder, interval=0.0, stop=stop)
+    found = unfinished.load("measure")
     rows, degenerate = measure_steps(
         data,
         networks,
@@ -297,6 +316,10 @@ def run(
         num_steps=config.num_steps,
         batch_size=config.batch_size,
         progress=progress,
+        done=([], 0) if found is None else (found[1]["rows"], found[1]["degenerate"]),
+        on_step=lambda rows, degenerate: unfinished.save(
+            "measure", dict, {"rows": rows, "degenerate": degenerate}
+        ),
     )
     seconds["measure"] = time.monotonic() - begin
     results = SyntheticResults(
@@ -305,4 +328,34 @@ def run(
     files.write_atomically(folder / "results.csv", to_csv(rows))
     text = json.dumps(results.to_dict(), indent=2, allow_nan=False) + "\n"
     files.write_atomically(folder / "results.json", text)
+    unfinished.clear()
     return results
+
+
+def _prepared(
+    config: SyntheticConfig, folder: pathlib.Path, progress: Progress | None
+) -> tuple[RbfData, Networks]:
+    """Data and networks, those in the folder where a run of this configuration left them."""
+    if (folder / "weights.npz").exists():  # written last
+        data = synthetic_files.read_data(folder / "data.npz")
+        sizes = {"num_inputs": data.x.shape[1], "num_outputs": data.y.shape[1]}
+        return data, synthetic_files.read_weights(folder / "weights.npz", **sizes)
+    data, networks = prepare(config, progress=progress)
+    synthetic_files.write_data(folder / "data.npz", data)
+    synthetic_files.write_weights(folder / "weights.npz", networks)
+    return data, networks
+
+
+def read(workdir: str | pathlib.Path) -> SyntheticResults:
+    """The results in that folder.
+
+    Raises:
+      FileNotFoundError: there are none. ValueError: the file is not one of ours.
+    """
+    path = pathlib.Path(workdir) / "results.json"
+    try:
+        content = json.loads(path.read_text())
+        fields = [field.name for field in dataclasses.fields(SyntheticResults)]
+        return SyntheticResults(**{name: content[name] for name in fields})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no results.json of the synthetic experiment.") from error
