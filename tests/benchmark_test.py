@@ -77,10 +77,12 @@ def test_nan_on_one_side_is_a_disagreement():
 def test_without_pytorch_the_bare_passes_are_still_compared(stage, monkeypatch):
     monkeypatch.setattr(stages, "has_torch", lambda: False)
     monkeypatch.setitem(sys.modules, "torch", None)
-    (row,) = stages.measure(stage, _tiny(train_steps=1))
-    assert (row.stage, row.model, row.against) == (stage, "mlp", stages.BARE)
-    assert row.ratio > 0
-    assert row.seconds > 0
+    rows = stages.measure(stage, _tiny(train_steps=1))
+    against = [stages.BARE, *([stages.CONSTANT] if stage == "training" else [])]
+    assert [(row.stage, row.model, row.against) for row in rows] == [
+        (stage, "mlp", name) for name in against
+    ]
+    assert all(row.ratio > 0 and row.seconds > 0 for row in rows)
 
 
 def test_a_row_is_medians_of_neighbours():
@@ -127,6 +129,7 @@ def test_the_launcher_writes_rows_and_machine(tmp_path):
         ("attack", stages.BARE),
         ("training", stages.PYTORCH),
         ("training", stages.BARE),
+        ("training", stages.CONSTANT),
     }
     for row in rows:
         assert {"stage", "model", "against", "ratio", "spread", "seconds"} <= set(row)

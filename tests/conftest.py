@@ -38,6 +38,13 @@ def settings_of_the_theory(request):
         jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_programs_left_behind():
+    """Thousands of compiled programs in one process end in a crash of XLA's compiler."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(params=[False, True], ids=["plain", "jit"])
 def variant(request):
     """Both ways to call a function of arrays: as it is, and through `jax.jit`."""

@@ -226,13 +226,12 @@ def test_a_file_that_is_not_what_it_should_be_is_refused_by_name(run, error, wor
     assert not (tmp_path / "exploited").exists()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_flipped_bit_of_a_checkpoint_never_passes(seed, tmp_path):
+def test_a_flipped_bit_of_a_checkpoint_never_passes(tmp_path):
     """Anywhere: in the record, in the arrays, in the array store's own files."""
     found = checkpoint(tmp_path)
     wanted, metadata = checkpoints.load(found)
     stored = sorted(p for p in found.rglob("*") if p.is_file())
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     refused = tried = 0
     for path in stored:
         for _ in range(4):
@@ -333,9 +332,8 @@ def test_nothing_is_written_outside_the_workdir_and_the_cache(tmp_path, monkeypa
     launch("train", *tiny, "--workdir=run/a", cwd=places["here"])
     pair = ("--source=run/a", "--target=run/a", "--num_examples=20", "--num_steps=2")
     launch("measure", *pair, "--workdir=run/m", cwd=places["here"])
-    launch("chain", *pair[:3], "--workdir=run/c", cwd=places["here"])
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    allowed = ("here/run/a/", "here/run/m/", "here/run/c/", "home/.cache/advknow/")
+    allowed = ("here/run/a/", "here/run/m/", "home/.cache/advknow/")
     assert [path for path in written if not path.startswith(allowed)] == []
     assert any(path.startswith(allowed[-1]) for path in written)
 
@@ -343,6 +341,6 @@ def test_nothing_is_written_outside_the_workdir_and_the_cache(tmp_path, monkeypa
         raise AssertionError(constant)
 
     read = [path for path in written if path.endswith(".json")]
-    assert len(read) >= 5
+    assert len(read) >= 4
     for path in read:
         json.loads((tmp_path / path).read_text(), parse_constant=refuse)

@@ -1,6 +1,9 @@
 """The stages as advknow does them: each function does all of one and waits for the result."""
 
+from collections.abc import Callable
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from advknow import generalized, matching, metrics, sgd
@@ -67,3 +70,35 @@ def training(setting: Setting, *, images: np.ndarray, labels: np.ndarray) -> Tra
     forward = WholeModel(setting.model, None)
     *_, (last, _) = sgd.epochs(state, forward, {}, images, labels, config)
     return last
+
+
+def training_on_a_constant_batch(setting: Setting) -> Callable[[], TrainState]:
+    """As many of the same compiled steps, without an input pipeline: one batch on the device."""
+    variables, sizes = setting.variables[0], setting.sizes
+    config = TrainConfig(epochs=1, batch_size=sizes.train_batch)
+    forward = WholeModel(setting.model, None)
+    generator = np.random.default_rng(3)
+    images = generator.integers(0, 256, (sizes.train_batch, 32, 32, 3), np.uint8)
+    batch = jax.device_put((images, np.zeros(sizes.train_batch, np.int32)))
+    rate, total = jnp.float32(config.learning_rate), jnp.float32(sizes.train_steps)
+
+    def run() -> TrainState:
+        state = sgd.create_state(
+            variables["params"], variables.get("batch_stats", {}), config, jax.random.key(0)
+        )
+        for _ in range(sizes.train_steps):
+            state = sgd._step(
+                state,
+                {},
+                *batch,
+                rate,
+                total,
+                forward=forward,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+                schedule=config.schedule,
+                sharding=None,
+            )
+        return jax.block_until_ready(state)
+
+    return run

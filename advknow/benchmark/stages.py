@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from advknow.benchmark.theirs import Peers
 
 Ways = tuple[Work, dict[str, Work]]
+# The training step without the pipeline that brings it another batch each time.
+CONSTANT = "a constant batch"
 PYTORCH, PROTOCOL, BARE = "batched PyTorch", "batch size 1 (PyTorch)", "bare compiled passes"
 
 
@@ -105,6 +107,7 @@ def _training(setting: Setting) -> Ways:
     if peers is not None:
         others[PYTORCH] = Work(lambda: peers.training(images=images, labels=labels))
     others[BARE] = Work(bare.repeated(passes))
+    others[CONSTANT] = Work(ours.training_on_a_constant_batch(setting))
 
     def run() -> None:
         ours.training(setting, images=images, labels=labels)
