@@ -1,5 +1,6 @@
 # make demo    environment, install, both experiments on digits, tables and figures
 # make test    environment, install, every test (slow ones too)
+# make campaign  1, 2, 4, 8 devices; kills and hangs by the dozen: most of an hour
 # make lint    ruff (lint, format) and mypy
 # make fashion the experiments on Fashion-MNIST, under 90 minutes on two cores
 
@@ -8,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUNS ?= runs
 
-.PHONY: demo test lint fashion clean
+.PHONY: demo test campaign lint fashion clean
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,7 +26,12 @@ fashion: $(VENV)/installed
 	$(BIN)/python -m launch.know2adv --preset=fashion --workdir=$(RUNS)/know2adv-fashion
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+campaign: $(VENV)/installed
+	$(BIN)/python -m pytest -m campaign
+	$(BIN)/python tests/kill_campaign.py --kills=20
+	$(BIN)/python tests/deadlock_campaign.py --runs=50
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

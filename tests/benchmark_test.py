@@ -48,8 +48,6 @@ def test_live_variables_have_no_dead_branch():
     model = models.create("resnet18", num_classes=3, input_shape=(8, 8, 3), width=0.1)
     scale = live_variables(model, 0)["params"]["backbone"]["BasicBlock_0"]["BatchNorm_1"]["scale"]
     assert float(np.abs(scale).min()) >= 0.5
-    again = live_variables(model, 0)
-    jax.tree.map(np.testing.assert_array_equal, again, live_variables(model, 0))
 
 
 def test_a_stage_that_differs_is_not_timed(monkeypatch):

@@ -24,6 +24,21 @@ THEORY = {
 }
 
 
+# First, so that no worker is left alone with them at the end.
+LONGEST = ("kill_test", "devices_test", "notebooks_test", "white_box_test", "poster_test")
+LONGEST += ("resume_test", "audit_test", "experiments_test")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first; the order within a file stays."""
+
+    def rank(item):
+        name = item.module.__name__.rpartition(".")[2]
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(autouse=True)
 def settings_of_the_theory(request):
     """Strict rank promotion, and quick compilation: small programs, each run a few times."""

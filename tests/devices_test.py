@@ -64,10 +64,22 @@ def assert_same(found, expected, *, atol):
             assert a == b, path
 
 
+AGREE = [("measures", 1e-5), ("training", 1e-4)]
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("program", "atol"), AGREE)
+def test_one_to_eight_devices_and_two_processes_agree(program, atol, tmp_path):
+    assert_agreement(("1", "2", "4", "8"), program, atol, tmp_path)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("program", "atol"), [("measures", 1e-5), ("training", 1e-4)])
-def test_devices_and_processes_agree(program, atol, tmp_path):
-    counts = ("1", "2", "4", "8")
+@pytest.mark.parametrize(("program", "atol"), AGREE[1:])
+def test_eight_devices_and_two_processes_agree(program, atol, tmp_path):
+    assert_agreement(("1", "8"), program, atol, tmp_path)
+
+
+def assert_agreement(counts, program, atol, tmp_path):
     finish(begin([program, tmp_path / "devices", ",".join(counts)], simulated=8))
     by_count = json.loads((tmp_path / "devices").read_text())
     port = free_port()
@@ -75,7 +87,7 @@ def test_devices_and_processes_agree(program, atol, tmp_path):
     one = by_count["1"]
     if program == "measures":
         assert {"kl", "iterative"} <= set(by_count["8"])
-        assert [by_count[count]["devices"] for count in counts] == [1, 2, 4, 8]
+        assert [by_count[count]["devices"] for count in counts] == list(map(int, counts))
     for count in counts[1:]:
         assert_same(by_count[count], {n: one[n] for n in by_count[count]}, atol=atol)
     for i in (0, 1):
@@ -85,7 +97,7 @@ def test_devices_and_processes_agree(program, atol, tmp_path):
             assert of_process["devices"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_two_processes_run_an_experiment_into_one_workdir(tmp_path):
     port = free_port()
     finish(

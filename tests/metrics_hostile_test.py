@@ -145,7 +145,7 @@ def test_the_maximiser_is_never_exceeded():
         ({"eval_loss": 2}, TypeError, r"eval_loss=2 must be a name \(squared_l2, kl, l2\) or"),
         ({"key": 0}, TypeError, "key=0 must be a JAX key"),
         ({"key": jax.random.split(KEY, 5)}, ValueError, r"key has shape \(5,\); .* each of the 64"),
-        ({"f1": "resnet18"}, TypeError, "f='resnet18' must be a function of a batch"),
+        ({"f1": "resnet18"}, TypeError, "f1='resnet18' must be a function of a batch"),
         (
             {"f1": oracles.tanh_network(0, n=5, d=3)},
             ValueError,
