@@ -26,7 +26,7 @@ fashion: $(VENV)/installed
 	$(BIN)/python -m launch.know2adv --preset=fashion --workdir=$(RUNS)/know2adv-fashion
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 campaign: $(VENV)/installed
 	$(BIN)/python -m pytest -m campaign

@@ -46,6 +46,25 @@ def summable(d: int, m: int, loss: AdversarialLoss) -> bool:
     return loss.constant_hessian or d * m <= matching_sums.LARGEST_SYSTEM
 
 
+def zeros(k: int, m: int, d: int, *, loss: AdversarialLoss) -> GeneralizedSums:
+    """The sums over no examples; the source has m outputs and k attacks, the target d outputs."""
+    constant, scalar = loss.constant_hessian, np.zeros(())
+    held = summable(d, m, loss)
+    return GeneralizedSums(
+        count=scalar,
+        outer=np.zeros((k, d, m) if held else 0),
+        weight=np.zeros((k, m, m) if constant else 0),
+        match=matching_sums.zeros(d, m, constant_hessian=constant) if held else None,
+        square=scalar,
+        variance=scalar,
+        A1=np.zeros(k),
+        A1_count=np.zeros(k),
+        degenerate=scalar,
+        above_one=scalar,
+        unconverged=scalar,
+    )
+
+
 def sums_of_batch(
     deviations: Deviations,
     length: np.ndarray,

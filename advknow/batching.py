@@ -77,6 +77,7 @@ def batches(
     y: Sample | None = None,
     *,
     size: int | None = None,
+    skip: int = 0,
     sharding: Sharding = None,
 ) -> Iterator[tuple[Array, int, np.ndarray | None]]:
     """The sample in batches of one size: (x padded to it, true examples, their rows of y).
@@ -86,22 +87,30 @@ def batches(
       batch_size: examples in one program.
       y: (N, d) floats, or an iterable of such; the rows belong to those of x in order.
       size: to which batches are padded; by default batch_size, or N where x is a smaller array.
+      skip: examples at the start that are done already, whole batches.
       sharding: over the devices; the size is rounded up to a multiple of them.
 
     Raises:
       TypeError, ValueError: x or y not an array or iterable of float arrays, empty, of wrong rank,
-        with NaN; more or fewer rows of y than of x.
+        with NaN; more or fewer rows of y than of x; skip ends inside a batch.
     """
     validate.integer("batch_size", batch_size, minimum=1)
     # An iterable may go on after a short batch; an array does not.
     size = devices.rounded_up(size or min(batch_size, total(x) or batch_size), sharding)
-    found = False
+    seen = 0
     for batch, rows in _paired(x, y):
         for start in range(0, batch.shape[0], batch_size):
-            part = slice(start, start + batch_size)
+            part = slice(start, min(start + batch_size, batch.shape[0]))
+            before, seen = seen, seen + part.stop - start
+            if seen <= skip:
+                continue
+            if before < skip:
+                raise ValueError(
+                    f"{skip} examples are done, and that is inside a batch ({before} to {seen}); "
+                    f"batch_size={batch_size} must be that of the beginning."
+                )
             piece = jnp.asarray(batch[part])
-            found = True
             whole = devices.put(padded(piece, size), sharding)
             yield whole, piece.shape[0], None if rows is None else rows[part]
-    if not found:
+    if not seen:
         raise ValueError("x holds no examples; at least one is needed.")

@@ -8,30 +8,22 @@ FMD <-> KTD              Theorem 3: |KTD - FMD| <= |y - f_T|_{D,H_T}
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from advknow import batching, gram, losses, moments
+from advknow import batching, chain_sums, devices, gram, losses
 from advknow.apply_fn import as_pytree
-from advknow.attack_sums import sums_of_grams as generalized_sums
 from advknow.batching import Sample
+from advknow.chain_sums import ChainState
+from advknow.estimators import finalize as finalize_alphas
 from advknow.generalized import Generalized
 from advknow.generalized import finalize as finalize_generalized
 from advknow.inner_product import Loss
-from advknow.losses import AdversarialLoss
-from advknow.matching import (
-    FunctionMatching,
-    GradientMatching,
-    KnowledgeTransfer,
-    distances,
-    function_matching,
-    knowledge_transfer,
-)
+from advknow.matching import FunctionMatching, GradientMatching, KnowledgeTransfer, distances
 from advknow.metrics import Transferability, transferability
-from advknow.small_eps import Accumulator
-from advknow.theorems import Inequality, label_gap, path_bound
+from advknow.theorems import Inequality, PathSums, path_bound
 from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress, Sharding
 
 
@@ -90,43 +82,6 @@ def _mean(x: Sample, batch_size: int) -> np.ndarray:
     return np.asarray(total) / done
 
 
-def _gradients(f_source, f_target, x, loss: AdversarialLoss, source_loss, with_alphas, **shared):
-    """All that the Gram matrices give, in one pass over them."""
-    forward, backward = Accumulator(), Accumulator()
-    sums, kept, eps, rank = None, [], 0.0, 0
-    for grams in gram.of_sample(
-        f_source,
-        f_target,
-        x,
-        loss=loss,
-        source_loss=source_loss,
-        **shared,
-    ):
-        if with_alphas:
-            forward.add(grams)
-            backward.add(grams.swapped())
-        of_attacks, a1 = generalized_sums(grams, loss=loss)
-        matched = distances.gradient_sums(grams, constant_hessian=loss.constant_hessian)
-        both = (of_attacks, matched)
-        sums = both if sums is None else moments.merge(sums, both)
-        kept.append(a1)
-        eps, rank = max(eps, grams.eps), min(grams.num_inputs, grams.source.shape[-1])
-    assert sums is not None
-    m = sums[1].match.source.shape[0]
-    generalized = finalize_generalized(
-        sums[0],
-        np.concatenate(kept),
-        eps=eps,
-        rank=rank,
-        loss=loss.name,
-        source_loss=gram.loss_for(loss, source_loss, m).name,
-        method="exact",
-    )
-    gradient = distances.finalize_gradient(sums[1], eps=eps, loss=loss.name)
-    alphas = (forward.record(), backward.record()) if with_alphas else None
-    return generalized, gradient, alphas
-
-
 def chain(
     f_source: ApplyFn,
     f_target: ApplyFn,
@@ -143,6 +98,8 @@ def chain(
     batch_size: int = 64,
     sharding: Sharding = None,
     progress: Progress | None = None,
+    restore: Callable[[ChainState], ChainState | None] | None = None,
+    on_batch: Callable[[ChainState], None] | None = None,
 ) -> Chain:
     """The whole chain for a pair of models and a sample (theory.md sections 2 to 4).
 
@@ -162,6 +119,10 @@ def chain(
       batch_size: examples in one program.
       sharding: over devices, from `devices.data_sharding`; None for one device.
       progress: called with (stage, examples done, N or None).
+      restore: given the state before the first example, returns one that `on_batch` saw of the same
+        models, examples and settings, to go on from bit for bit, or None. The alphas of an `attack`
+        are not in it and are computed anew.
+      on_batch: called with the state after each batch of either pass.
 
     Raises:
       TypeError: x is an iterator, which can be read only once; `attack` without `key`.
@@ -176,22 +137,76 @@ def chain(
     if attack is not None and key is None:
         raise TypeError("attack needs key, such as jax.random.key(0).")
     resolved = losses.get(loss)
-    f_source = as_pytree(f_source, name="f_source")
-    f_target = as_pytree(f_target, name="f_target")
+    f_source = devices.replicate(as_pytree(f_source, name="f_source"), sharding)
+    f_target = devices.replicate(as_pytree(f_target, name="f_target"), sharding)
     shared: dict[str, Any] = {"batch_size": batch_size, "sharding": sharding, "progress": progress}
-    generalized, gradient, alphas = _gradients(
-        f_source, f_target, x, resolved, source_loss, attack is None, **shared
+    start, num_inputs = chain_sums.start(
+        f_source,
+        f_target,
+        x,
+        loss=resolved,
+        batch_size=batch_size,
+        with_alphas=attack is None,
+        with_y=y is not None,
+        sharding=sharding,
     )
-    if alphas is None:
+    m = start.sums.gradient.output_source.shape[0]
+    used_source_loss = gram.loss_for(resolved, source_loss, m)
+    state = chain_sums.gathered(
+        f_source,
+        f_target,
+        x,
+        y,
+        loss=resolved,
+        source_loss=used_source_loss,
+        state=(restore(start) if restore is not None else None) or start,
+        on_batch=on_batch,
+        **shared,
+    )
+    sums, eps = state.sums, float(state.eps)
+    generalized = finalize_generalized(
+        sums.attacks,
+        state.values.A1,
+        eps=eps,
+        rank=min(num_inputs, m),
+        loss=resolved.name,
+        source_loss=used_source_loss.name,
+        method="exact",
+    )
+    gradient = distances.finalize_gradient(sums.gradient, eps=eps, loss=resolved.name)
+    function = distances.finalize_outputs(
+        sums.function, FunctionMatching, eps=eps, loss=resolved.name
+    )
+    if sums.forward is not None and sums.backward is not None:
+        values = state.values
+        alphas = (
+            finalize_alphas(sums.forward, values.forward, values.forward_used),
+            finalize_alphas(sums.backward, values.backward, values.backward_used),
+        )
+    else:
         assert attack is not None
         assert key is not None
-        s_t = transferability(f_source, f_target, x, attack=attack, key=key, **shared)
-        t_s = transferability(f_target, f_source, x, attack=attack, key=key, **shared)
-        alphas = (s_t, t_s)
-    function = function_matching(f_target, f_source, x, loss=resolved, **shared)
+        alphas = (
+            transferability(f_source, f_target, x, attack=attack, key=key, **shared),
+            transferability(f_target, f_source, x, attack=attack, key=key, **shared),
+        )
     origin = _mean(x, batch_size) if x0 is None else x0
+
+    def with_paths(paths: PathSums) -> None:
+        assert on_batch is not None
+        on_batch(state._replace(paths=paths))
+
     h, path = path_bound(
-        f_target, f_source, x, gradient.A, origin, loss=resolved, num_nodes=num_nodes, **shared
+        f_target,
+        f_source,
+        x,
+        gradient.A,
+        origin,
+        loss=resolved,
+        num_nodes=num_nodes,
+        done=state.paths,
+        on_batch=None if on_batch is None else with_paths,
+        **shared,
     )
     scale = function.norm
     inequalities = [
@@ -209,9 +224,11 @@ def chain(
         ),
     ]
     knowledge = gap = None
-    if y is not None:
-        knowledge = knowledge_transfer(y, f_source, x, loss=resolved, f_target=f_target, **shared)
-        gap = label_gap(y, f_target, x, loss=resolved, batch_size=batch_size, sharding=sharding)
+    if sums.knowledge is not None:
+        knowledge = distances.finalize_outputs(
+            sums.knowledge, KnowledgeTransfer, eps=eps, loss=resolved.name
+        )
+        gap = float(sums.gap / gradient.n) ** 0.5
         fmd, ktd = function.distance, knowledge.distance
         inequalities += [
             Inequality("Theorem 3", "KTD <= |y - f_T| + FMD", ktd, gap + fmd, scale=scale),

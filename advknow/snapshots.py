@@ -8,8 +8,9 @@ import io
 import json
 import pathlib
 import zipfile
-from typing import Any
+from typing import Any, TypeVar
 
+import jax
 import numpy as np
 
 from advknow.files import write_atomically
@@ -25,6 +26,40 @@ _DAMAGE = (
     RuntimeError,
     zipfile.BadZipFile,
 )
+
+Tree = TypeVar("Tree")
+
+
+def arrays_of(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a pytree on the host as named arrays, for `save`."""
+    named = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in named}
+
+
+def tree_of(arrays: dict[str, np.ndarray], like: Tree) -> Tree:
+    """The pytree that `arrays_of` made the arrays of.
+
+    Args:
+      arrays: by name.
+      like: of the same structure and shapes; where it has a leading axis of length 0, any length.
+
+    Raises:
+      ValueError: an array is not there or has another shape.
+    """
+    named = jax.tree_util.tree_leaves_with_path(like)
+    leaves = []
+    for path, leaf in named:
+        name, wanted = jax.tree_util.keystr(path), np.shape(leaf)
+        found = arrays.get(name)
+        if found is None:
+            raise ValueError(f"the saved sums are another pair's: {name} is not there.")
+        grows = found.ndim > 0 and wanted[:1] == (0,)
+        if found.shape[grows:] != wanted[grows:]:
+            raise ValueError(
+                f"the saved sums are another pair's: {name} has shape {found.shape}, not {wanted}."
+            )
+        leaves.append(found)
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def save(

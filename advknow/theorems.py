@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +52,19 @@ class Inequality:
         return {**dataclasses.asdict(self), "slack": self.slack, "holds": self.holds}
 
 
+class PathSums(NamedTuple):
+    """Sums over examples behind Theorem 2; they merge by addition.
+
+    Attributes:
+      count: examples.
+      left: of |h|_H^2. right: of the mean over the path of |J_h (x - x0)|_H^2.
+    """
+
+    count: Any
+    left: Any
+    right: Any
+
+
 @functools.partial(jax.jit, static_argnames=("loss",))
 def _values(f_source, f_target, x, *, loss):
     y = f_target(x)
@@ -80,6 +94,8 @@ def path_bound(
     batch_size: int = 64,
     sharding: Sharding = None,
     progress: Progress | None = None,
+    done: PathSums | None = None,
+    on_batch: Callable[[PathSums], None] | None = None,
 ) -> tuple[float, float]:
     """Both sides of Theorem 2 (theory.md section 4), their square roots.
 
@@ -89,6 +105,7 @@ def path_bound(
       x0: where the paths start, of one example's shape.
       num_nodes: Gauss-Legendre nodes in t on [0, 1].
       progress: called with ("paths", examples done, N or None) after each batch.
+      done: sums that `on_batch` saw, to go on from. on_batch: called with them after each batch.
 
     Returns:
       |h|_{D,H} and sqrt(E_{x,t} |J_h(x0 + t (x - x0)) (x - x0)|_H^2), H at x.
@@ -98,9 +115,10 @@ def path_bound(
     f_source = devices.replicate(as_pytree(f_source, name="f_source"), sharding)
     f_target = devices.replicate(as_pytree(f_target, name="f_target"), sharding)
     nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
-    left = right = 0.0
-    done, start, origin = 0, None, None
-    for batch, count, _ in batching.batches(x, batch_size, sharding=sharding):
+    sums = PathSums(0, 0.0, 0.0) if done is None else done
+    start = origin = None
+    skip = int(sums.count)
+    for batch, count, _ in batching.batches(x, batch_size, skip=skip, sharding=sharding):
         if start is None:
             start = jnp.asarray(x0, batch.dtype)
             if start.shape != batch.shape[1:]:
@@ -114,17 +132,25 @@ def path_bound(
         y_source, y_target, root = _host(_values(f_source, f_target, batch, loss=resolved), count)
         root = gram.host_root(resolved, root)
         h = y_target - y_source @ A.T - origin
-        left += float(np.sum(gram.norms(root, h[:, None]) ** 2))
+        left, right = float(np.sum(gram.norms(root, h[:, None]) ** 2)), 0.0
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
             of_source, of_target = _host(
                 _along(f_source, f_target, batch, start, jnp.asarray(node, batch.dtype)), count
             )
             moved = of_target - of_source @ A.T
             right += float(weight * np.sum(gram.norms(root, moved[:, None]) ** 2))
-        done += count
+        sums = PathSums(int(sums.count) + count, sums.left + left, sums.right + right)
         if progress is not None:
-            progress("paths", done, batching.total(x))
-    return (left / done) ** 0.5, (right / done) ** 0.5
+            progress("paths", sums.count, batching.total(x))
+        if on_batch is not None:
+            on_batch(sums)
+    return float(sums.left / sums.count) ** 0.5, float(sums.right / sums.count) ** 0.5
+
+
+def label_gap_square(y: np.ndarray, output: np.ndarray, root: np.ndarray) -> float:
+    """The sum over a batch of |y - f_T|_{H_T}^2, of y and f_T (B, d) and R' (B or 1, k, d)."""
+    gap = np.asarray(y, np.float64) - output
+    return float(np.sum(gram.norms(root, gap[:, None]) ** 2))
 
 
 def label_gap(
@@ -141,8 +167,8 @@ def label_gap(
     f_target = devices.replicate(as_pytree(f_target), sharding)
     square, done = 0.0, 0
     for batch, count, rows in batching.batches(x, batch_size, y, sharding=sharding):
+        assert rows is not None
         _, outputs, root = _host(_values(f_target, f_target, batch, loss=resolved), count)
-        gap = np.asarray(rows, np.float64) - outputs
-        norm = gram.norms(gram.host_root(resolved, root), gap[:, None])
-        square, done = square + float(np.sum(norm**2)), done + count
+        square += label_gap_square(rows, outputs, gram.host_root(resolved, root))
+        done += count
     return (square / done) ** 0.5

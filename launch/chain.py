@@ -57,15 +57,23 @@ def main() -> None:
         raise ValueError(
             f"source={SOURCE.value!r}, target={TARGET.value!r}: two checkpoint folders are needed."
         )
-    folder = files.make_workdir(WORKDIR.value) if WORKDIR.value is not None else None
-    if folder is not None:
+    session = None
+    if WORKDIR.value is not None:
+        folder = files.make_workdir(WORKDIR.value)
         stages.claim(folder, _settings())
-        if (folder / "chain.json").exists():
-            found = json.loads((folder / "chain.json").read_text())
-            print(report.text(found["chain"]))
-            print("\n".join(tables.audit(found["audit"])))
+        done = measure.finished(folder / "chain.json", "chain", "audit")
+        if done is not None:
+            print(report.text(done["chain"]))
+            print("\n".join(tables.audit(done["audit"])))
             print(f"finished before; chain.json, figure.png and attacks.png are in {folder}")
             return
+        session = stages.session(
+            folder,
+            progress=reporter(quiet=app.QUIET.value),
+            save_interval=app.SAVE_INTERVAL.value,
+            stop=app.stop_requested,
+            num_devices=app.NUM_DEVICES.value,
+        )
     found = measure.chain_of_checkpoints(
         SOURCE.value,
         TARGET.value,
@@ -81,18 +89,20 @@ def main() -> None:
         num_devices=app.NUM_DEVICES.value,
         strict=app.STRICT.value,
         progress=reporter(quiet=app.QUIET.value),
+        session=session,
     )
     print(report.text(found["chain"]))
     print("\n".join(tables.audit(found["audit"])))
-    if folder is None or not app.is_main():
+    if session is None or not app.is_main():
         return
     names = {name: pathlib.Path(found[name]).name for name in ("source", "target")}
     figures.save(report.figure(found["chain"], **names), folder / "figure.png")
     figures.save(report.heat_map(found["chain"]), folder / "attacks.png")
     content = json.dumps(found, indent=2, allow_nan=False) + "\n"
     files.write_atomically(folder / "chain.json", content)
+    session.unfinished.clear()
     print(f"chain.json, figure.png and attacks.png are in {folder}")
 
 
 if __name__ == "__main__":
-    app.run(main, usage=__doc__)
+    app.run(main, usage=__doc__, resumes=lambda: WORKDIR.value is not None)

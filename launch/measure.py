@@ -50,7 +50,9 @@ DELTAS_SOURCE = flags.DEFINE_string(
     "deltas_source", None, "Adversarial examples of the source to read in place of attacking it."
 )
 DELTAS_TARGET = flags.DEFINE_string("deltas_target", None, "The same of the target.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder for measure.json; not written by default.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for measure.json; none by default: nothing is kept."
+)
 
 flags.adopt_module_key_flags(app)
 flags.adopt_module_key_flags(memory)
@@ -58,16 +60,25 @@ flags.adopt_module_key_flags(memory)
 
 def _settings() -> dict[str, Any]:
     """What a workdir's run is recognised by: every flag that the figures depend on."""
-    names = "source target dataset classes attack eps num_steps index num_examples batch_size seed"
-    values = {name: flags.FLAGS[name].value for name in names.split()}
-    return {"launch": "measure", **values, "correct_only": CORRECT_ONLY.value}
+    names = (
+        "source target dataset classes attack eps num_steps index num_examples batch_size seed "
+        "correct_only deltas_source deltas_target"
+    )
+    return {"launch": "measure", **{name: flags.FLAGS[name].value for name in names.split()}}
+
+
+def _show(found: dict[str, Any]) -> None:
+    from advknow.experiments import measure
+    from advknow.report import tables
+
+    print(measure.text(found))
+    print("\n".join(tables.audit(found["audit"])))
 
 
 def main() -> None:
     """Reads the flags, measures, prints."""
     from advknow import files
     from advknow.experiments import measure, stages
-    from advknow.report import tables
 
     if not SOURCE.value or not TARGET.value:
         raise ValueError(
@@ -77,6 +88,13 @@ def main() -> None:
     if WORKDIR.value is not None:
         folder = files.make_workdir(WORKDIR.value)
         stages.claim(folder, _settings())
+        path = folder / "measure.json"
+        done = measure.finished(path, "source_to_target", "target_to_source", "audit")
+        examples = SAVE_EXAMPLES.value
+        if done is not None and examples in (None, done.get("saved", {}).get("folder")):
+            _show(done)
+            print(f"finished before; measure.json is in {folder}")
+            return
         session = stages.session(
             folder,
             progress=reporter(quiet=app.QUIET.value),
@@ -107,8 +125,7 @@ def main() -> None:
         deltas={"source": DELTAS_SOURCE.value, "target": DELTAS_TARGET.value},
         description=None if ATTACK.value == "singular" else {"eps": EPS.value},
     )
-    print(measure.text(found))
-    print("\n".join(tables.audit(found["audit"])))
+    _show(found)
     if session is not None and app.is_main():
         content = json.dumps(found, indent=2, allow_nan=False) + "\n"
         files.write_atomically(session.folder / "measure.json", content)

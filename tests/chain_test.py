@@ -9,7 +9,15 @@ import numpy as np
 import oracles
 import pytest
 
-from advknow import attacks, chain, generalized, losses, matching, small_eps_transferability
+from advknow import (
+    attacks,
+    chain,
+    generalized,
+    losses,
+    matching,
+    small_eps_transferability,
+    snapshots,
+)
 from advknow.experiments import rbf, sigmoid_network
 from advknow.report import chain as report
 from advknow.theorems import Inequality, label_gap, path_bound
@@ -169,6 +177,42 @@ def test_batches_and_their_size_do_not_matter(found):
     np.testing.assert_allclose(
         other.source_to_target.alpha2, found.source_to_target.alpha2, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("loss", ["l2", "kl"])
+@pytest.mark.parametrize("with_y", [True, False])
+def test_it_goes_on_from_any_batch_of_either_pass_bit_for_bit(loss, with_y):
+    sample = {"y": Y} if with_y else {}
+    states = []
+    settings = {**sample, "loss": loss, "batch_size": 16}
+    whole = chain(SOURCE, TARGET, X, on_batch=states.append, **settings)
+    done = [(state.done, int(state.paths.count)) for state in states]
+    assert done == [(16, 0), (32, 0), (40, 0), (40, 16), (40, 32), (40, 40)]
+    for i, state in enumerate(states):
+        stored, seen = snapshots.arrays_of(state), []
+        rest = chain(
+            SOURCE,
+            TARGET,
+            X,
+            restore=lambda start, stored=stored: snapshots.tree_of(stored, start),
+            progress=lambda stage, *about, seen=seen: seen.append(stage),
+            **settings,
+        )
+        assert rest.summary() == whole.summary()
+        np.testing.assert_array_equal(rest.generalized.A1, whole.generalized.A1)
+        assert len(seen) == 5 - i  # nothing is done twice
+
+
+def test_a_state_of_other_batches_or_models_is_refused():
+    states = []
+    chain(SOURCE, TARGET, X, batch_size=16, on_batch=states.append)
+    with pytest.raises(ValueError, match=r"inside a batch \(10 to 20\); batch_size=10"):
+        chain(SOURCE, TARGET, X, batch_size=10, restore=lambda start: states[0])
+    stored = snapshots.arrays_of(states[0])
+    with pytest.raises(ValueError, match="another pair's: .* has shape"):
+        chain(TARGET, SOURCE, X, restore=lambda start: snapshots.tree_of(stored, start))
+    with pytest.raises(ValueError, match="another pair's: .* is not there"):
+        chain(SOURCE, TARGET, X, y=Y, restore=lambda start: snapshots.tree_of(stored, start))
 
 
 def test_without_y_and_with_an_attack_of_the_experiments():

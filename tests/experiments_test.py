@@ -27,6 +27,7 @@ from advknow.experiments.config import (
     scaled,
 )
 from advknow.experiments.run import NothingCorrectError, run
+from advknow.experiments.unfinished import StoppedError
 from advknow.report import figures, tables
 from advknow.training import TrainConfig
 
@@ -226,6 +227,42 @@ def test_the_checkpoints_measure_as_the_run_did(finished):
     assert measured["classes"] == ["5", "6"]
     assert measured["source_to_target"]["n"] > found.rows[0]["n"]
     assert "target_to_source" in measure.text(measured)
+
+
+@pytest.mark.parametrize("kind", ["chain", "measure"])
+def test_a_pair_of_checkpoints_goes_on_where_it_was_stopped(finished, tmp_path, kind):
+    models = (finished[0] / "sources" / "0", finished[0] / "target")
+
+    def found(session=None):
+        settings = {"batch_size": 16, "session": session}
+        if kind == "chain":
+            return measure.chain_of_checkpoints(*models, **settings)
+        return measure.measure_checkpoints(*models, attack=tiny().attack.make(), **settings)
+
+    stages_told, asked = [], []
+
+    def told(stage, done, total, note=""):
+        stages_told.append((stage, done))
+
+    def stop():
+        asked.append(1)
+        return len(asked) % 2 == 0
+
+    (tmp_path / "whole").mkdir()
+    whole = found(stages.session(tmp_path / "whole", progress=told))
+    told_once = list(stages_told)
+    stages_told.clear()
+    sessions = 0
+    while True:
+        sessions += 1
+        try:
+            stopped = found(stages.session(tmp_path, progress=told, stop=stop, save_interval=1e9))
+            break
+        except StoppedError:
+            assert sessions < 40
+    assert sessions > 4
+    assert stopped == whole == found()
+    assert stages_told == told_once  # nothing was done twice
 
 
 def test_no_correct_image_is_said():

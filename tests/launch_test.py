@@ -72,6 +72,13 @@ def test_train_transfer_and_measure(tmp_path):
     for direction in ("source_to_target", "target_to_source"):
         assert record[direction]["n"] <= 40
         assert f"{record[direction]['alpha1']:.4f}" in measured.stdout
+    pair = ("--source=s", "--target=t", "--num_examples=40", "--quiet")
+    again = launch("measure", *pair, "--num_steps=5", "--workdir=m", cwd=tmp_path)
+    assert again.stdout == measured.stdout + "finished before; measure.json is in m\n"
+    first, second = (launch("chain", *pair, "--workdir=chain", cwd=tmp_path) for _ in range(2))
+    assert first.stdout.splitlines()[:-1] == second.stdout.splitlines()[:-1]
+    assert second.stdout.splitlines()[-1].startswith("finished before; chain.json")
+    assert not (tmp_path / "chain" / "unfinished").exists()
     small = launch(
         "measure",
         *("--source=s", "--target=t", "--attack=singular", "--num_examples=30", "--quiet"),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from advknow import attacks, matching, metrics
+from advknow import attacks, matching, metrics, snapshots
 from advknow.experiments import pair
 
 N, DIRECTIONS = 37, pair.DIRECTIONS
@@ -55,26 +55,26 @@ def test_it_goes_on_from_any_batch_bit_for_bit(sample):
     )
     assert [len(state.alpha1) for state in states] == [8, 16, 24, 32, 37]
     for state in states:
-        stored = pair.state_arrays(state)
+        stored = snapshots.arrays_of(state)
         rest = pair.measure_pair(
             *sample,
             direction=DIRECTIONS[0],
             batch_size=8,
-            restore=lambda start, stored=stored: pair.state_from_arrays(stored, start),
+            restore=lambda start, stored=stored: snapshots.tree_of(stored, start),
         )
         assert rest.summary() == whole.summary()
 
 
 def test_another_pairs_sums_are_refused(sample):
-    stored = pair.state_arrays(pair.zeros(5, 3, direction=DIRECTIONS[0]))
+    stored = snapshots.arrays_of(pair.zeros(5, 3, direction=DIRECTIONS[0]))
     with pytest.raises(ValueError, match="another pair's: .* has shape .*5.*, not"):
         pair.measure_pair(
             *sample,
             direction=DIRECTIONS[0],
-            restore=lambda start: pair.state_from_arrays(stored, start),
+            restore=lambda start: snapshots.tree_of(stored, start),
         )
     with pytest.raises(ValueError, match="another pair's: .* is not there"):
-        pair.state_from_arrays({}, pair.zeros(5, 3, direction=DIRECTIONS[0]))
+        snapshots.tree_of({}, pair.zeros(5, 3, direction=DIRECTIONS[0]))
 
 
 def test_hostile_input_is_named(sample):

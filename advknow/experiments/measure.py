@@ -1,5 +1,6 @@
 """Two checkpoints and one sample: what `launch.measure` and `launch.chain` print."""
 
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +14,13 @@ from advknow import (
     files,
     memory,
     metrics,
+    snapshots,
     validate,
 )
 from advknow.apply_fn import as_pytree
 from advknow.audit import check_model
 from advknow.chain import chain
+from advknow.chain_sums import ChainState
 from advknow.experiments import stages, tasks
 from advknow.experiments.loading import Pair, load_pair
 from advknow.experiments.versions import versions
@@ -54,9 +57,15 @@ def attack_named(name: str, *, eps: float, num_steps: int, index: int) -> Attack
 
 
 def audit_pair(
-    pair: Pair, *, eps: float, seed: int, batch_size: int, strict: bool
+    pair: Pair,
+    *,
+    eps: float,
+    seed: int,
+    batch_size: int,
+    strict: bool,
+    session: stages.Session | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """The audits of both models of a pair, ready for JSON.
+    """The audits of both models of a pair, ready for JSON; in a session each is made once.
 
     Raises:
       audit.AuditError: a finding, if strict.
@@ -65,6 +74,11 @@ def audit_pair(
     if len(x) < 2:
         return {}
     for name, f in (("source", pair.f_source), ("target", pair.f_target)):
+        stage = f"audit {name}"
+        done = None if session is None else session.unfinished.load(stage)
+        if done is not None:
+            found[name] = done[1]
+            continue
         audit = check_model(
             f,
             x,
@@ -77,6 +91,8 @@ def audit_pair(
         if strict:
             audit.raise_for_findings(f"the {name}")
         found[name] = audit.summary()
+        if session is not None:
+            session.unfinished.save(stage, dict, found[name], last=True)
     return found
 
 
@@ -152,7 +168,9 @@ def measure_checkpoints(
     x = pair.images.pixels()
     program = memory.jacobians_of if linearize else memory.gradients_of
     batch_size = _asked(program, pair, x, batch_size, memory_limit_gib, sharding)
-    audits = audit_pair(pair, eps=audit_eps, seed=seed, batch_size=batch_size, strict=strict)
+    audits = audit_pair(
+        pair, eps=audit_eps, seed=seed, batch_size=batch_size, strict=strict, session=session
+    )
     key = tasks.stage_key(seed, "attack")
     bound = {"source": pair.f_source, "target": pair.f_target}
     found_deltas = {}
@@ -204,6 +222,7 @@ def chain_of_checkpoints(
     audit_eps: float = 0.1,
     strict: bool = False,
     progress: Progress | None = None,
+    session: stages.Session | None = None,
     **choice: Any,
 ) -> dict[str, Any]:
     """The whole chain of two checkpoints (`advknow.chain`), ready for JSON.
@@ -214,6 +233,7 @@ def chain_of_checkpoints(
       attack: of the alphas; None: the strongest small-eps attack.
       batch_size, memory_limit_gib, seed, num_devices, audit_eps, strict, progress: as in
         `measure_checkpoints`.
+      session: in a workdir, where the sums so far are kept and gone on with.
       **choice: of the images, as in `load_pair`; y is one-hot where their classes are the target's
         outputs, else KTD and Theorem 3 are left out.
 
@@ -224,7 +244,9 @@ def chain_of_checkpoints(
     pair = load_pair(source, target, seed=seed, **choice)
     x = pair.images.pixels()
     batch_size = _asked(memory.jacobians_of, pair, x, batch_size, memory_limit_gib, sharding)
-    audits = audit_pair(pair, eps=audit_eps, seed=seed, batch_size=batch_size, strict=strict)
+    audits = audit_pair(
+        pair, eps=audit_eps, seed=seed, batch_size=batch_size, strict=strict, session=session
+    )
     y = None
     if len(pair.images.class_names) == pair.num_outputs:
         y = np.eye(pair.num_outputs, dtype=np.float32)[pair.images.labels]
@@ -238,10 +260,47 @@ def chain_of_checkpoints(
         key=tasks.stage_key(seed, "attack"),
         batch_size=batch_size,
         sharding=sharding,
-        progress=progress,
+        progress=progress if session is None else session.progress,
+        **({} if session is None else _kept(session, len(x))),
     )
     described = _described(source, target, pair, seed)
     return {**described, "chain": found.summary(), "audit": audits, "versions": versions()}
+
+
+def _kept(session: stages.Session, n: int) -> dict[str, Any]:
+    """`restore` and `on_batch` of `chain` over n examples, in a workdir."""
+    stage = "chain"
+    session.unfinished.begin()
+
+    def restore(start: ChainState) -> ChainState | None:
+        found = session.unfinished.load(stage)
+        return None if found is None else snapshots.tree_of(found[0], start)
+
+    def save(state: ChainState) -> None:
+        end_of_a_pass = state.done == n and int(state.paths.count) in (0, n)
+        session.unfinished.save(stage, lambda: snapshots.arrays_of(state), {}, last=end_of_a_pass)
+
+    return {"restore": restore, "on_batch": save}
+
+
+def finished(path: pathlib.Path, *needed: str) -> dict[str, Any] | None:
+    """The figures in the file of a measurement that ended, None where there is none.
+
+    Args:
+      path: measure.json or chain.json. needed: names that it holds.
+
+    Raises:
+      ValueError: it holds something else, or is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:  # of JSON or of UTF-8
+        raise ValueError(f"{path} is damaged ({error}); remove it to measure again.") from error
+    if not isinstance(found, dict) or not set(needed) <= set(found):
+        raise ValueError(f"{path} does not hold {', '.join(needed)}; remove it to measure again.")
+    return found
 
 
 def _asked(program, pair: Pair, x: np.ndarray, batch_size, limit_gib, sharding: Sharding) -> int:

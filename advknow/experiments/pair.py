@@ -12,7 +12,6 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -72,32 +71,6 @@ class Measured(NamedTuple):
             "ktd": self.knowledge.distance,
             "ktd_relative": self.knowledge.relative,
         }
-
-
-def state_arrays(state: PairState) -> dict[str, np.ndarray]:
-    """The state as named arrays, for a file."""
-    named = jax.tree_util.tree_leaves_with_path(state)
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in named}
-
-
-def state_from_arrays(arrays: dict[str, np.ndarray], start: PairState) -> PairState:
-    """The state that `state_arrays` made the arrays of; `start` is the same pair's `zeros`.
-
-    Raises:
-      ValueError: they are another pair's.
-    """
-    named = jax.tree_util.tree_leaves_with_path(start)
-    wanted = {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in named}
-    per_example = (".alpha1", ".valid")
-    for name, shape in wanted.items():
-        found = arrays.get(name)
-        if found is None or (name not in per_example and found.shape != shape):
-            raise ValueError(
-                f"the saved sums are another pair's: {name} "
-                + ("is not there." if found is None else f"has shape {found.shape}, not {shape}.")
-            )
-    leaves = [arrays[jax.tree_util.keystr(path)] for path, _ in named]
-    return jax.tree.unflatten(jax.tree.structure(start), leaves)
 
 
 def zeros(m: int, d: int, *, direction: str) -> PairState:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from advknow import checkpoints, data, devices, files, metrics, validate
+from advknow import checkpoints, data, devices, files, metrics, snapshots, validate
 from advknow.audit import check_model
 from advknow.data import Dataset
 from advknow.experiments import pair, tasks
@@ -293,7 +293,7 @@ def measured(
 
     def save(state: pair.PairState) -> None:
         session.unfinished.save(
-            stage, lambda: pair.state_arrays(state), {}, last=len(state.alpha1) == len(x)
+            stage, lambda: snapshots.arrays_of(state), {}, last=len(state.alpha1) == len(x)
         )
 
     with session.journal.stage(stage):
@@ -309,9 +309,7 @@ def measured(
             batch_size=config.attack_batch_size,
             sharding=session.sharding,
             progress=_named(session, stage),
-            restore=None
-            if found is None
-            else lambda start: pair.state_from_arrays(found[0], start),
+            restore=None if found is None else lambda start: snapshots.tree_of(found[0], start),
             on_batch=save,
         )
 

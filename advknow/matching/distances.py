@@ -224,7 +224,8 @@ def knowledge_transfer(
     return _match_outputs(f_target, y, f_source, x, resolved, batch_size, sharding, progress)
 
 
-def _check_responses(y: ArrayLike, num_outputs: int | None) -> None:
+def check_responses(y: ArrayLike, num_outputs: int | None) -> None:
+    """Raises ValueError unless y is (N, d), of the target's d outputs where those are known."""
     if y.ndim != 2:
         raise ValueError(
             f"y has shape {tuple(y.shape)}; (N, d) floats are needed. Of class labels make one-hot "
@@ -252,7 +253,7 @@ def _match_outputs(
     if f_target is not None:
         f_target = devices.replicate(as_pytree(f_target, name="f_target"), sharding)
     if getattr(y, "ndim", 2) != 2:
-        _check_responses(y, None)  # type: ignore[arg-type]
+        check_responses(y, None)  # type: ignore[arg-type]
     sums, eps, done, checked = None, 0.0, 0, False
     for batch, count, rows in batching.batches(x, batch_size, y, sharding=sharding):
         if not checked:
@@ -262,7 +263,7 @@ def _match_outputs(
                 d = output_spec(f_target, batch, name="f_target").shape[-1]
             checked = True
         if rows is not None:
-            _check_responses(rows, d)
+            check_responses(rows, d)
         if f_target is None or (constant and rows is not None):
             source = _output(f_source, batch)
             response = jnp.asarray(rows)
