@@ -39,7 +39,7 @@ ONE_BY_ONE = flags.DEFINE_integer(
     "one_by_one", 4, "Images that the protocol's form does; its time is scaled to all."
 )
 TRAIN_STEPS = flags.DEFINE_integer(
-    "train_steps", None, "Training steps of 64 images; 2 by default, 32 without residuals."
+    "train_steps", None, "Training steps of 64 images; 2 by default, 200 without residuals."
 )
 SMOKE = flags.DEFINE_bool(
     "smoke", False, "Tiny sizes, to see that all works; the ratios mean nothing."
@@ -68,7 +68,7 @@ def _settings() -> list:
     found = []
     for name in MODELS.value:
         # A quick model gets more to do, so that a run is long against the clock.
-        examples, steps = (64, 2) if name.startswith("resnet") else (512, 32)
+        examples, steps = (64, 2) if name.startswith("resnet") else (512, 200)
         sizes = Sizes(
             num_examples=examples if NUM_EXAMPLES.value is None else NUM_EXAMPLES.value,
             batch_size=BATCH_SIZE.value,
