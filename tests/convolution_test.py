@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from advknow.models import algorithms, convolution, layers
-from advknow.models.algorithms import Geometry
+from advknow.models import banded, convolution, layers, parts, winograd
+from advknow.models.geometry import Geometry
 
 # size, (height, breadth), channels, features, kernel, stride, padding
 CASES = {
@@ -44,9 +44,9 @@ def _geometry(case):
 @pytest.fixture
 def everywhere(monkeypatch):
     """Every algorithm wherever it is possible, not only where it pays."""
-    monkeypatch.setattr(algorithms, "LEAST_TILES", 1)
-    monkeypatch.setattr(algorithms, "LEAST_CHANNELS", dict.fromkeys("yxw", 64))
-    monkeypatch.setattr(algorithms, "OUTPUTS_OF_A_PART", 8)
+    monkeypatch.setattr(winograd, "LEAST_TILES", 1)
+    monkeypatch.setattr(winograd, "LEAST_CHANNELS", dict.fromkeys("yxw", 64))
+    monkeypatch.setattr(parts, "OUTPUTS_OF_A_PART", 8)
     jax.clear_caches()
     yield
     jax.clear_caches()
@@ -88,12 +88,12 @@ def test_every_derivative_is_that_of_lax(case, everywhere):
 
 
 def test_the_cases_reach_every_algorithm(everywhere):
-    winograd = {case: algorithms.suits_winograd(_geometry(case), "y") for case in CASES}
-    bands = {case: algorithms.suits_bands(_geometry(case), "y") for case in CASES}
-    assert [case for case, suits in winograd.items() if suits] == list(CASES)[:2]
-    assert [case for case, suits in bands.items() if suits] == list(CASES)[2:4]
-    parts = [algorithms.num_parts(_geometry(case)) for case in list(CASES)[4:]]
-    assert parts == [6, 1]
+    by_winograd = {case: winograd.suits(_geometry(case), "y") for case in CASES}
+    by_bands = {case: banded.suits(_geometry(case), "y") for case in CASES}
+    assert [case for case, suits in by_winograd.items() if suits] == list(CASES)[:2]
+    assert [case for case, suits in by_bands.items() if suits] == list(CASES)[2:4]
+    counts = [parts.num_parts(_geometry(case)) for case in list(CASES)[4:]]
+    assert counts == [6, 1]
 
 
 @pytest.mark.parametrize("mode", ["y", "x", "w"])
@@ -106,11 +106,11 @@ def test_float32_is_as_accurate_as_the_direct_convolution(mode, everywhere):
         exact = np.asarray(convolution._reference(first, second, mode=mode, geometry=geometry))
     narrow = jnp.float32(first), jnp.float32(second)
     direct = convolution._reference(*narrow, mode=mode, geometry=geometry)
-    winograd = algorithms.WINOGRAD[mode](*narrow, geometry)
-    worst = [float(np.abs(np.asarray(a) - exact).max()) for a in (direct, winograd)]
+    found = winograd.MODES[mode](*narrow, geometry)
+    worst = [float(np.abs(np.asarray(a) - exact).max()) for a in (direct, found)]
     # Sums and differences of four values before the products cost two bits at most.
     assert worst[1] <= 4 * worst[0]
-    assert winograd.dtype == jnp.float32
+    assert found.dtype == jnp.float32
 
 
 @pytest.mark.parametrize("case", ["winograd", "bands, no padding", "parts, stride"])
@@ -145,9 +145,9 @@ def test_parts_divide_the_batch():
         shape = (size, side, side, 1)
         return Geometry(shape, (3, 3, 1, 1), shape, (1, 1), ((1, 1), (1, 1)))
 
-    counts = [algorithms.num_parts(of(size, 32)) for size in (1, 2, 7, 62, 64, 640)]
+    counts = [parts.num_parts(of(size, 32)) for size in (1, 2, 7, 62, 64, 640)]
     assert counts == [1, 2, 7, 31, 32, 32]
-    assert [algorithms.num_parts(of(64, side)) for side in (1, 4, 8, 16)] == [1, 1, 4, 16]
+    assert [parts.num_parts(of(64, side)) for side in (1, 4, 8, 16)] == [1, 1, 4, 16]
 
 
 def test_what_is_not_plain_is_left_to_lax():

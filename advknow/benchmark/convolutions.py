@@ -1,4 +1,4 @@
-"""Which algorithm is fastest for a convolution: the measurement behind `models.algorithms`.
+"""Which algorithm is fastest for a convolution: the measurement behind `models.convolution`.
 
     python -m advknow.benchmark.convolutions
 
@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from advknow.benchmark.timing import Work, compare
-from advknow.models import algorithms, convolution
-from advknow.models.algorithms import Geometry
+from advknow.models import banded, convolution, parts, winograd
+from advknow.models.geometry import Geometry
 
 # Height and width, channels, features, kernel, stride, padding.
 LAYERS = (
@@ -36,15 +36,15 @@ REPEATS = 7
 def _ways(geometry: Geometry, mode: str):
     yield "own", lambda a, b: convolution._reference(a, b, mode=mode, geometry=geometry)
     if geometry.w_shape[0] == 3 and geometry.strides == (1, 1):
-        yield "winograd", lambda a, b: algorithms.WINOGRAD[mode](a, b, geometry)
+        yield "winograd", lambda a, b: winograd.MODES[mode](a, b, geometry)
     if geometry.strides == (1, 1) and geometry.w_shape[2] * geometry.w_shape[3] <= 192:
-        yield "bands", lambda a, b: algorithms.banded(a, b, mode, geometry)
+        yield "bands", lambda a, b: banded.convolve(a, b, mode, geometry)
     if mode == "w":
 
         def own(a, b, part):
             return convolution._reference(a, b, mode="w", geometry=part)
 
-        yield "parts", lambda a, b: algorithms.in_parts(own, a, b, geometry)
+        yield "parts", lambda a, b: parts.sum_over_parts(own, a, b, geometry)
 
 
 def _run(compiled, given) -> None:

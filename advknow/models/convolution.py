@@ -12,7 +12,8 @@ On XLA's CPU backend, whose own convolution runs at the speed of its matrix prod
     banded matrices            where there are few, whose own convolution is far below that speed
     parts of the batch         for the other gradients of weights: what a part reads fits a cache
 
-(`advknow.models.algorithms`); everything else, and every other backend, is `jax.lax`'s.
+(the modules winograd, banded and parts beside this one); everything else, and every other backend,
+is `jax.lax`'s.
 """
 
 import functools
@@ -24,8 +25,8 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from advknow.models import algorithms
-from advknow.models.algorithms import Geometry
+from advknow.models import banded, parts, winograd
+from advknow.models.geometry import Geometry
 from advknow.typing import Array
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -49,12 +50,12 @@ def _reference(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
 
 
 def _on_cpu(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
-    if algorithms.suits_winograd(geometry, mode):
-        return algorithms.WINOGRAD[mode](a, b, geometry)
-    if algorithms.suits_bands(geometry, mode):
-        return algorithms.banded(a, b, mode, geometry)
+    if winograd.suits(geometry, mode):
+        return winograd.MODES[mode](a, b, geometry)
+    if banded.suits(geometry, mode):
+        return banded.convolve(a, b, mode, geometry)
     if mode == "w":
-        return algorithms.in_parts(
+        return parts.sum_over_parts(
             lambda a, b, part: _reference(a, b, mode="w", geometry=part), a, b, geometry
         )
     return _reference(a, b, mode=mode, geometry=geometry)
