@@ -12,11 +12,14 @@ from advknow.models.geometry import Geometry
 
 # size, (height, breadth), channels, features, kernel, stride, padding
 CASES = {
-    "winograd": (3, (8, 6), 96, 96, 3, 1, 1),
-    "winograd, odd sizes": (5, (9, 7), 70, 64, 3, 1, 1),
+    "winograd": (3, (8, 6), 8, 8, 3, 1, 1),
+    "winograd, odd sizes": (5, (9, 7), 9, 4, 3, 1, 1),
+    "winograd, stride": (4, (8, 12), 4, 10, 3, 2, 1),
+    "winograd, stride, odd sizes": (2, (9, 6), 6, 4, 3, 2, 1),
+    "winograd, stride, one pixel": (3, (1, 2), 4, 5, 3, 2, 1),
     "bands, one row": (2, (6, 5), 1, 4, 5, 1, 2),
     "bands, no padding": (2, (8, 33), 3, 6, 5, 1, 0),
-    "parts, stride": (6, (9, 8), 5, 70, 3, 2, 1),
+    "parts, stride": (6, (9, 8), 3, 70, 3, 2, 1),
     "lax, large kernel": (1, (13, 12), 3, 64, 11, 4, 5),
 }
 
@@ -45,7 +48,8 @@ def _geometry(case):
 def everywhere(monkeypatch):
     """Every algorithm wherever it is possible, not only where it pays."""
     monkeypatch.setattr(winograd, "LEAST_TILES", 1)
-    monkeypatch.setattr(winograd, "LEAST_CHANNELS", dict.fromkeys("yxw", 64))
+    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 4)
+    monkeypatch.setattr(winograd, "NUMBERS_OF_A_PART", 60)
     monkeypatch.setattr(parts, "OUTPUTS_OF_A_PART", 8)
     jax.clear_caches()
     yield
@@ -88,17 +92,23 @@ def test_every_derivative_is_that_of_lax(case, everywhere):
 
 
 def test_the_cases_reach_every_algorithm(everywhere):
-    by_winograd = {case: winograd.suits(_geometry(case), "y") for case in CASES}
+    by_winograd = {case: winograd.suits(_geometry(case)) for case in CASES}
     by_bands = {case: banded.suits(_geometry(case), "y") for case in CASES}
-    assert [case for case, suits in by_winograd.items() if suits] == list(CASES)[:2]
-    assert [case for case, suits in by_bands.items() if suits] == list(CASES)[2:4]
-    counts = [parts.num_parts(_geometry(case)) for case in list(CASES)[4:]]
+    assert [case for case, suits in by_winograd.items() if suits] == list(CASES)[:5]
+    assert [case for case, suits in by_bands.items() if suits] == list(CASES)[5:7]
+    looped = [winograd.num_parts(_geometry(case)) for case in list(CASES)[:5]]
+    assert looped == [3, 5, 4, 2, 1]
+    counts = [parts.num_parts(_geometry(case)) for case in list(CASES)[7:]]
     assert counts == [6, 1]
 
 
 @pytest.mark.parametrize("mode", ["y", "x", "w"])
-def test_float32_is_as_accurate_as_the_direct_convolution(mode, everywhere):
-    geometry = Geometry((8, 8, 8, 64), (3, 3, 64, 64), (8, 8, 8, 64), (1, 1), ((1, 1), (1, 1)))
+@pytest.mark.parametrize("stride", [1, 2])
+def test_float32_is_as_accurate_as_the_direct_convolution(mode, stride, everywhere):
+    side = 8 // stride
+    geometry = Geometry(
+        (8, 8, 8, 64), (3, 3, 64, 64), (8, side, side, 64), (stride, stride), ((1, 1), (1, 1))
+    )
     generator = np.random.default_rng(0)
     shapes = {"x": geometry.x_shape, "w": geometry.w_shape, "y": geometry.y_shape}
     first, second = (generator.normal(size=shapes[name]) for name in convolution._OPERANDS[mode])
@@ -113,7 +123,9 @@ def test_float32_is_as_accurate_as_the_direct_convolution(mode, everywhere):
     assert found.dtype == jnp.float32
 
 
-@pytest.mark.parametrize("case", ["winograd", "bands, no padding", "parts, stride"])
+@pytest.mark.parametrize(
+    "case", ["winograd", "winograd, stride", "bands, no padding", "parts, stride"]
+)
 @pytest.mark.parametrize("of", ["x", "w", "both"])
 def test_vmap_is_a_loop(case, of, everywhere):
     x, w, strides, padding = _arrays(case, np.float32)

@@ -1,130 +1,216 @@
-"""3 x 3 convolutions by Winograd's F(2x2, 3x3), in the modes of `advknow.models.convolution`."""
+"""3 x 3 convolutions by minimal filtering, in the modes of `advknow.models.convolution`.
+
+Two outputs of a 3-tap filter from as few products as can be (Winograd 1980; Lavin, Gray 2016),
+
+    y = A' ((G w) * (B' d)),
+
+of 4 inputs d at stride 1, 4 products instead of 6; at stride 2 of 5 inputs, 5 products instead of 6
+(the inputs at odd places meet one tap, those at even places two taps of stride 1). Applied along
+both dimensions, every product is one matrix product over channels: 16 instead of 36, and 25
+instead of 36.
+
+A part of the batch at a time, in a compiled loop: what a part transforms stays in the cache.
+"""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
+from advknow.models import parts
 from advknow.models.geometry import Geometry, Shape
 from advknow.typing import Array
 
 # Measured on two cores (`python -m advknow.benchmark.convolutions`): below so many channels the
-# transforms cost more than the saved products, below so many tiles that of the weights does.
-LEAST_CHANNELS = {"y": 64, "x": 64, "w": 256}
+# transforms of the images cost more than the saved products, below so many tiles those of weights.
+LEAST_CHANNELS = 32
 LEAST_TILES = 128
+# Numbers in one transformed matrix of a part: sixteen of them and their products fit a cache, and
+# are enough for two threads.
+NUMBERS_OF_A_PART = 2**17
+
+Grid = list[list[Array]]
 
 
-def _tiles(geometry: Geometry) -> tuple[int, int, int]:
+class Filtering(NamedTuple):
+    """Two outputs of a 3-tap filter in one dimension; a tile begins every 2 * stride inputs."""
+
+    inputs: np.ndarray  # B', (products, inputs of a tile)
+    weights: np.ndarray  # G, (products, 3)
+    outputs: np.ndarray  # A', (2, products)
+
+
+FILTERINGS = {
+    1: Filtering(
+        inputs=np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
+        weights=np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),
+        outputs=np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
+    ),
+    2: Filtering(
+        inputs=np.array(
+            [[0, 1, 0, 0, 0], [0, 0, 0, 1, 0], [1, 0, -1, 0, 0], [0, 0, 1, 0, 0], [0, 0, -1, 0, 1]]
+        ),
+        weights=np.array([[0, 1, 0], [0, 1, 0], [1, 0, 0], [1, 0, 1], [0, 0, 1]]),
+        outputs=np.array([[1, 0, 1, 1, 0], [0, 1, 0, 1, 1]]),
+    ),
+}
+# G of a reversed kernel is G of the kernel in this order, at stride 1.
+_REVERSED = (3, 1, 2, 0)
+
+
+def _num_tiles(geometry: Geometry) -> tuple[int, int, int]:
     size, height, breadth, _ = geometry.y_shape
     return size, (height + 1) // 2, (breadth + 1) // 2
 
 
-def suits(geometry: Geometry, mode: str) -> bool:
-    """Whether it is a 3x3 convolution that keeps the size, large enough to gain."""
-    size, rows, columns = _tiles(geometry)
+def suits(geometry: Geometry) -> bool:
+    """Whether it is a padded 3x3 convolution of stride 1 or 2, large enough to gain."""
+    size, rows, columns = _num_tiles(geometry)
     return (
         geometry.w_shape[:2] == (3, 3)
-        and geometry.strides == (1, 1)
+        and geometry.strides in ((1, 1), (2, 2))
         and geometry.padding == ((1, 1), (1, 1))
-        and min(geometry.w_shape[2:]) >= LEAST_CHANNELS[mode]
+        and min(geometry.w_shape[2:]) >= LEAST_CHANNELS
         and size * rows * columns >= LEAST_TILES
     )
 
 
-# F(2, 3) in one dimension (Winograd 1980; Lavin, Gray 2016): y = A' ((G w) * (B' d)).
-def _inputs(d: Sequence[Array]) -> list[Array]:
-    """B' d."""
-    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+def num_parts(geometry: Geometry) -> int:
+    """Into how many equal parts of the batch the loop divides it."""
+    size, rows, columns = _num_tiles(geometry)
+    numbers = size * rows * columns * max(geometry.w_shape[2:])
+    return parts.divisor(size, most=numbers // NUMBERS_OF_A_PART)
 
 
-def _weights(w: Sequence[Array]) -> list[Array]:
-    """G w."""
-    even, odd = (w[0] + w[2]) / 2, w[1] / 2
-    return [w[0], even + odd, even - odd, w[2]]
+def _times(matrix: np.ndarray, arrays: Sequence[Array]) -> list[Array]:
+    """The matrix times a column of arrays."""
+    found = []
+    for row in matrix:
+        terms = [
+            a if c == 1 else -a if c == -1 else c * a for c, a in zip(row, arrays, strict=True) if c
+        ]
+        found.append(sum(terms[1:], start=terms[0]))
+    return found
 
 
-def _weights_transposed(u: Sequence[Array]) -> list[Array]:
-    """G' u."""
-    even = (u[1] + u[2]) / 2
-    return [u[0] + even, (u[1] - u[2]) / 2, even + u[3]]
-
-
-def _outputs(m: Sequence[Array]) -> list[Array]:
-    """A' m."""
-    return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
-
-
-def _outputs_transposed(y: Sequence[Array]) -> list[Array]:
-    """A y."""
-    return [y[0], y[0] + y[1], y[0] - y[1], -y[1]]
-
-
-def _twice(transform: Callable, grid: Sequence[Sequence[Array]]) -> list[list[Array]]:
-    """The transform along both dimensions of a grid of arrays."""
-    rows = [transform(row) for row in grid]
-    columns = [transform(column) for column in zip(*rows, strict=True)]
+def _along_both(matrix: np.ndarray, grid: Sequence[Sequence[Array]]) -> Grid:
+    """The matrix times the grid of arrays times the transposed matrix."""
+    rows = [_times(matrix, row) for row in grid]
+    columns = [_times(matrix, column) for column in zip(*rows, strict=True)]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-# G of a reversed kernel is G of the kernel in this order.
-_REVERSED = (3, 1, 2, 0)
+def _transformed_weights(w: Array, stride: int) -> Grid:
+    """A grid of (C, K)."""
+    return _along_both(FILTERINGS[stride].weights, [[w[i, j] for j in range(3)] for i in range(3)])
 
 
-def _tiles_weights(w: Array) -> list[list[Array]]:
-    """A 4 x 4 grid of (C, K)."""
-    return _twice(_weights, [[w[i, j] for j in range(3)] for i in range(3)])
-
-
-def _tiles_inputs(x: Array, rows: int, columns: int) -> list[list[Array]]:
-    """A 4 x 4 grid of (tiles, C): overlapping 4 x 4 tiles of x, padded by 1, transformed."""
+def _transformed_inputs(x: Array, rows: int, columns: int, stride: int) -> Grid:
+    """A grid of (tiles, C): overlapping tiles of x, padded by 1, transformed."""
     _, height, breadth, channels = x.shape
-    x = jnp.pad(x, ((0, 0), (1, 1 + 2 * rows - height), (1, 1 + 2 * columns - breadth), (0, 0)))
+    matrix, step = FILTERINGS[stride].inputs, 2 * stride
+    reach = matrix.shape[1]
+    high = (step * (rows - 1) + reach - 1 - height, step * (columns - 1) + reach - 1 - breadth)
+    # The barrier keeps the padding out of the loops that read it, which would test every index.
+    x = lax.optimization_barrier(jnp.pad(x, ((0, 0), (1, high[0]), (1, high[1]), (0, 0))))
     grid = [
-        [x[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] for j in range(4)]
-        for i in range(4)
+        [
+            x[:, i : i + step * (rows - 1) + 1 : step, j : j + step * (columns - 1) + 1 : step]
+            for j in range(reach)
+        ]
+        for i in range(reach)
     ]
-    return [[part.reshape(-1, channels) for part in row] for row in _twice(_inputs, grid)]
+    return [[tile.reshape(-1, channels) for tile in row] for row in _along_both(matrix, grid)]
 
 
-def _apply(x: Array, weights: list[list[Array]], shape: Shape) -> Array:
-    """The result (B, H, W, K) of shape `shape`."""
+def _transposed_outputs(y: Array, rows: int, columns: int, stride: int) -> Grid:
+    """A grid of (tiles, K): A y of the tiles of two by two outputs."""
+    _, height, breadth, features = y.shape
+    y = jnp.pad(y, ((0, 0), (0, 2 * rows - height), (0, 2 * columns - breadth), (0, 0)))
+    grid = [[y[:, i::2, j::2].reshape(-1, features) for j in range(2)] for i in range(2)]
+    return _along_both(FILTERINGS[stride].outputs.T, grid)
+
+
+def _products(tiles: Grid, weights: Grid) -> Grid:
+    return [
+        [tile @ weight for tile, weight in zip(*pair, strict=True)]
+        for pair in zip(tiles, weights, strict=True)
+    ]
+
+
+def _interleaved(grid: Grid, shape: Shape) -> Array:
+    """An n x n grid of (tiles, K), pixels i, j of every tile, as images of shape `shape`."""
     size, height, breadth, features = shape
-    rows, columns = (height + 1) // 2, (breadth + 1) // 2
-    inputs = _tiles_inputs(x, rows, columns)
-    products = [[inputs[i][j] @ weights[i][j] for j in range(4)] for i in range(4)]
-    tiles = [
-        jnp.stack([part.reshape(size, rows, columns, features) for part in row], axis=3)
-        for row in _twice(_outputs, products)
+    pixels = len(grid)
+    rows, columns = -(-height // pixels), -(-breadth // pixels)
+    lines = [
+        jnp.stack([tile.reshape(size, rows, columns, features) for tile in row], axis=3)
+        for row in lax.optimization_barrier(grid)
     ]
-    y = jnp.stack(tiles, axis=2).reshape(size, 2 * rows, 2 * columns, features)
+    y = jnp.stack(lines, axis=2).reshape(size, pixels * rows, pixels * columns, features)
     return y[:, :height, :breadth]
 
 
-def _mode_y(x: Array, w: Array, geometry: Geometry) -> Array:
-    return _apply(x, _tiles_weights(w), geometry.y_shape)
+def _convolved(x: Array, weights: Grid, y_shape: Shape, stride: int) -> Array:
+    rows, columns = (y_shape[1] + 1) // 2, (y_shape[2] + 1) // 2
+    products = _products(_transformed_inputs(x, rows, columns, stride), weights)
+    return _interleaved(_along_both(FILTERINGS[stride].outputs, products), (len(x), *y_shape[1:]))
 
 
-def _mode_x(y: Array, w: Array, geometry: Geometry) -> Array:
-    # The convolution with the reversed kernel, features and channels exchanged.
-    weights = _tiles_weights(w)
-    turned = [[weights[i][j].T for j in _REVERSED] for i in _REVERSED]
-    return _apply(y, turned, geometry.x_shape)
-
-
-def _mode_w(x: Array, y: Array, geometry: Geometry) -> Array:
-    _, height, breadth, features = y.shape
-    _, rows, columns = _tiles(geometry)
-    y = jnp.pad(y, ((0, 0), (0, 2 * rows - height), (0, 2 * columns - breadth), (0, 0)))
-    grid = [[y[:, i::2, j::2] for j in range(2)] for i in range(2)]
-    inputs = _tiles_inputs(x, rows, columns)
-    outputs = _twice(_outputs_transposed, grid)
-    products = [
-        [inputs[i][j].T @ outputs[i][j].reshape(-1, features) for j in range(4)] for i in range(4)
+def _spread(y: Array, weights: Grid, x_shape: Shape) -> Array:
+    """dT/dx at stride 2, of the transposed weights: tiles of 5 x 5 that overlap in one pixel."""
+    size, (rows, columns) = len(y), ((n + 1) // 2 for n in y.shape[1:3])
+    products = _products(_transposed_outputs(y, rows, columns, 2), weights)
+    tiles = [
+        [tile.reshape(size, rows, columns, -1) for tile in row]
+        for row in _along_both(FILTERINGS[2].inputs.T, products)
     ]
-    return jnp.stack([jnp.stack(row) for row in _twice(_weights_transposed, products)])
+
+    def joined(first: Array, last: Array, axis: int) -> Array:
+        """The last pixel of every tile, on which the first of the next one lies."""
+        pads = [(0, int(i == axis)) for i in range(4)]
+        return last + lax.slice_in_dim(jnp.pad(first, pads), 1, None, axis=axis)
+
+    tiles = [[*row[1:4], joined(row[0], row[4], 2)] for row in tiles]
+    last = [joined(first, last, 1) for first, last in zip(tiles[0], tiles[4], strict=True)]
+    return _interleaved([*tiles[1:4], last], (size, *x_shape[1:]))
 
 
-MODES: dict[str, Callable[[Array, Array, Geometry], Array]] = {
-    "y": _mode_y,
-    "x": _mode_x,
-    "w": _mode_w,
-}
+def _y(x: Array, w: Array, geometry: Geometry) -> Array:
+    stride = geometry.strides[0]
+    weights = _transformed_weights(w, stride)
+    return parts.mapped(
+        lambda x: _convolved(x, weights, geometry.y_shape, stride), x, num_parts(geometry)
+    )
+
+
+def _x(y: Array, w: Array, geometry: Geometry) -> Array:
+    weights = _transformed_weights(w, geometry.strides[0])
+    if geometry.strides == (1, 1):
+        # The convolution with the reversed kernel, features and channels exchanged.
+        turned = [[weights[i][j].T for j in _REVERSED] for i in _REVERSED]
+        return parts.mapped(
+            lambda y: _convolved(y, turned, geometry.x_shape, 1), y, num_parts(geometry)
+        )
+    turned = [[weight.T for weight in row] for row in weights]
+    # The whole batch at once: in a loop it takes a fifth longer.
+    return _spread(y, turned, geometry.x_shape)
+
+
+def _w(x: Array, y: Array, geometry: Geometry) -> Array:
+    stride = geometry.strides[0]
+    _, rows, columns = _num_tiles(geometry)
+
+    def of_part(x: Array, y: Array) -> Grid:
+        inputs = _transformed_inputs(x, rows, columns, stride)
+        outputs = _transposed_outputs(y, rows, columns, stride)
+        return _products([[tile.T for tile in row] for row in inputs], outputs)
+
+    products = parts.summed(of_part, (x, y), num_parts(geometry))
+    found = _along_both(FILTERINGS[stride].weights.T, products)
+    return jnp.stack([jnp.stack(row) for row in found])
+
+
+MODES: dict[str, Callable[[Array, Array, Geometry], Array]] = {"y": _y, "x": _x, "w": _w}
