@@ -15,7 +15,7 @@ CASES = {
     "winograd": (3, (8, 6), 8, 8, 3, 1, 1),
     "winograd, odd sizes": (5, (9, 7), 9, 4, 3, 1, 1),
     "winograd, stride": (4, (8, 12), 4, 10, 3, 2, 1),
-    "winograd, stride, odd sizes": (2, (9, 6), 6, 4, 3, 2, 1),
+    "winograd, stride, odd sizes": (2, (9, 6), 10, 4, 3, 2, 1),
     "winograd, stride, one pixel": (3, (1, 2), 4, 5, 3, 2, 1),
     "bands, one row": (2, (6, 5), 1, 4, 5, 1, 2),
     "bands, no padding": (2, (8, 33), 3, 6, 5, 1, 0),
