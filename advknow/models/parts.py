@@ -14,9 +14,10 @@ from jax import lax
 from advknow.models.geometry import Geometry
 from advknow.typing import Array, PyTree
 
-# XLA's gradient of the weights is fastest in parts of about so many outputs, which fit a cache.
+# XLA's gradient of the weights is fastest in parts of about so many outputs, which fit a cache;
+# more parts than so many take longer to compile than they gain.
 OUTPUTS_OF_A_PART = 1024
-MOST_PARTS = 32
+MOST_PARTS = 8
 
 
 def divisor(size: int, *, most: int) -> int:

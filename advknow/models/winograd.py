@@ -12,6 +12,7 @@ instead of 36.
 A part of the batch at a time, in a compiled loop: what a part transforms stays in the cache.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,9 @@ from advknow.typing import Array
 # transforms of the images cost more than the saved products, below so many tiles those of weights.
 LEAST_CHANNELS = 32
 LEAST_TILES = 128
+# And below so many products of the direct convolution, a few milliseconds, the second that its
+# many small loops take to compile is not won back in a short training.
+LEAST_PRODUCTS = 2**28
 # Numbers in one transformed matrix of a part: sixteen of them and their products fit a cache, and
 # are enough for two threads.
 NUMBERS_OF_A_PART = 2**17
@@ -74,6 +78,7 @@ def suits(geometry: Geometry) -> bool:
         and geometry.padding == ((1, 1), (1, 1))
         and min(geometry.w_shape[2:]) >= LEAST_CHANNELS
         and size * rows * columns >= LEAST_TILES
+        and math.prod((*geometry.y_shape, *geometry.w_shape[:3])) >= LEAST_PRODUCTS
     )
 
 
