@@ -56,14 +56,17 @@ def small_convolutional_model():
     """Convolutions by every algorithm of the CPU, and batch norm: compiles in a few seconds."""
     import flax.linen as nn
 
-    from advknow.models import Model, layers
+    from advknow.models import Model, layers, winograd
     from advknow.models.batch_norm import BatchNorm
+
+    # As if these sizes were worth it, and in four parts of a batch of 16.
+    winograd.LEAST_PRODUCTS, winograd.LEAST_TILES, winograd.NUMBERS_OF_A_PART = 1, 1, 2**12
 
     class Backbone(nn.Module):
         @nn.compact
         def __call__(self, x, train):
-            for features, padding in ((8, 0), (64, 2), (64, 1)):
-                x = layers.conv(features, 3, padding=padding)(x)
+            for features, stride, padding in ((8, 1, 0), (64, 1, 2), (64, 1, 1), (64, 2, 1)):
+                x = layers.conv(features, 3, stride=stride, padding=padding)(x)
                 x = nn.relu(BatchNorm()(x, train))
             return layers.global_mean(layers.max_pool(x))
 

@@ -3,7 +3,7 @@
     python -m advknow.benchmark.convolutions
 
 The 3 x 3 convolutions of ResNet18 at width 64 and LeNet's 5 x 5, 64 images of 32 x 32: in each mode
-(`models.convolution`) milliseconds by XLA's own, by Winograd's, by banded matrices and in parts;
+(`models.convolution`) milliseconds by XLA's own, by Winograd's filtering, by banded matrices and in parts;
 medians of interleaved runs. "-" where an algorithm does not apply.
 """
 
@@ -35,7 +35,7 @@ REPEATS = 7
 
 def _ways(geometry: Geometry, mode: str):
     yield "own", lambda a, b: convolution._reference(a, b, mode=mode, geometry=geometry)
-    if geometry.w_shape[0] == 3 and geometry.strides == (1, 1):
+    if geometry.w_shape[0] == 3:
         yield "winograd", lambda a, b: winograd.MODES[mode](a, b, geometry)
     if geometry.strides == (1, 1) and geometry.w_shape[2] * geometry.w_shape[3] <= 192:
         yield "bands", lambda a, b: banded.convolve(a, b, mode, geometry)
