@@ -3,8 +3,8 @@
     python -m advknow.benchmark.convolutions
 
 The 3 x 3 convolutions of ResNet18 at width 64 and LeNet's 5 x 5, 64 images of 32 x 32: in each mode
-(`models.convolution`) milliseconds by XLA's own, by Winograd's filtering, by banded matrices and in parts;
-medians of interleaved runs. "-" where an algorithm does not apply.
+(`models.convolution`) milliseconds by XLA's own, by Winograd's filtering, by banded matrices and in
+parts; medians of interleaved runs. "-" where an algorithm does not apply.
 """
 
 import functools

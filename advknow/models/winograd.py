@@ -93,9 +93,9 @@ def _times(matrix: np.ndarray, arrays: Sequence[Array]) -> list[Array]:
     """The matrix times a column of arrays."""
     found = []
     for row in matrix:
-        terms = [
-            a if c == 1 else -a if c == -1 else c * a for c, a in zip(row, arrays, strict=True) if c
-        ]
+        # Python's numbers: NumPy's float64 would widen a float32 array where JAX has 64 bits.
+        pairs = [(float(c), a) for c, a in zip(row, arrays, strict=True) if c]
+        terms = [a if c == 1 else -a if c == -1 else c * a for c, a in pairs]
         found.append(sum(terms[1:], start=terms[0]))
     return found
 
