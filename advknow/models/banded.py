@@ -2,11 +2,10 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow.models.geometry import Geometry
+from advknow.models.geometry import Geometry, by_transposition
 from advknow.typing import Array
 
 # A band for g outputs of a row wastes (g + w - 1) / w of its products, which pays only against few
@@ -47,10 +46,4 @@ def _forward(x: Array, w: Array, geometry: Geometry) -> Array:
 
 def convolve(a: Array, b: Array, mode: str, geometry: Geometry) -> Array:
     """A row of the image times a banded matrix of the weights, for every row of the kernel."""
-    if mode == "y":
-        return _forward(a, b, geometry)
-    if mode == "x":
-        x = jax.ShapeDtypeStruct(geometry.x_shape, a.dtype)
-        return jax.linear_transpose(lambda x: _forward(x, b, geometry), x)(a)[0]
-    w = jax.ShapeDtypeStruct(geometry.w_shape, a.dtype)
-    return jax.linear_transpose(lambda w: _forward(a, w, geometry), w)(b)[0]
+    return by_transposition(_forward, a, b, mode, geometry)

@@ -27,7 +27,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from advknow.models import banded, parts, winograd
-from advknow.models.geometry import Geometry
+from advknow.models.geometry import Geometry, by_transposition
 from advknow.typing import Array
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
@@ -41,13 +41,7 @@ def _forward(x: Array, w: Array, geometry: Geometry) -> Array:
 
 def _reference(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
     """The mode by `jax.lax`."""
-    if mode == "y":
-        return _forward(a, b, geometry)
-    if mode == "x":
-        x = jax.ShapeDtypeStruct(geometry.x_shape, a.dtype)
-        return jax.linear_transpose(lambda x: _forward(x, b, geometry), x)(a)[0]
-    w = jax.ShapeDtypeStruct(geometry.w_shape, a.dtype)
-    return jax.linear_transpose(lambda w: _forward(a, w, geometry), w)(b)[0]
+    return by_transposition(_forward, a, b, mode, geometry)
 
 
 def _on_cpu(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:

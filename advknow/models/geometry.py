@@ -1,6 +1,11 @@
-"""The shapes of a convolution."""
+"""The shapes of a convolution, and its modes by transposition."""
 
+from collections.abc import Callable
 from typing import NamedTuple
+
+import jax
+
+from advknow.typing import Array
 
 Shape = tuple[int, ...]
 
@@ -18,3 +23,20 @@ class Geometry(NamedTuple):
         """The same with a batch so many times as large."""
         (size, *of_x), (_, *of_y) = self.x_shape, self.y_shape
         return self._replace(x_shape=(size * copies, *of_x), y_shape=(size * copies, *of_y))
+
+
+def by_transposition(
+    forward: Callable[[Array, Array, Geometry], Array],
+    a: Array,
+    b: Array,
+    mode: str,
+    geometry: Geometry,
+) -> Array:
+    """The mode of `advknow.models.convolution`, from `forward(x, w, geometry)`, its mode "y"."""
+    if mode == "y":
+        return forward(a, b, geometry)
+    if mode == "x":
+        x = jax.ShapeDtypeStruct(geometry.x_shape, a.dtype)
+        return jax.linear_transpose(lambda x: forward(x, b, geometry), x)(a)[0]
+    w = jax.ShapeDtypeStruct(geometry.w_shape, a.dtype)
+    return jax.linear_transpose(lambda w: forward(a, w, geometry), w)(b)[0]

@@ -30,6 +30,11 @@ def _divided(a: Array, count: int) -> Array:
     return a.reshape(a.shape[0] // count, count, *a.shape[1:])
 
 
+def _part(divided: Array, i: Array | int) -> Array:
+    """Part i of what `_divided` gives, in a compiled loop."""
+    return lax.dynamic_index_in_dim(divided, i, axis=1, keepdims=False)
+
+
 def mapped(function: Callable[[Array], Array], a: Array, count: int) -> Array:
     """`function`, of every example on its own, of `count` parts of the batch in a compiled loop."""
     if count == 1:
@@ -37,7 +42,7 @@ def mapped(function: Callable[[Array], Array], a: Array, count: int) -> Array:
     divided = _divided(a, count)
 
     def part(i: Array | int) -> Array:
-        return function(lax.dynamic_index_in_dim(divided, i, axis=1, keepdims=False))
+        return function(_part(divided, i))
 
     spec = jax.eval_shape(part, 0)
     found = jnp.zeros((spec.shape[0], count, *spec.shape[1:]), spec.dtype)
@@ -54,7 +59,7 @@ def summed(function: Callable[..., PyTree], arrays: tuple[Array, ...], count: in
     divided = [_divided(a, count) for a in arrays]
 
     def part(i: Array | int) -> PyTree:
-        return function(*(lax.dynamic_index_in_dim(a, i, axis=1, keepdims=False) for a in divided))
+        return function(*(_part(a, i) for a in divided))
 
     return lax.fori_loop(1, count, lambda i, total: jax.tree.map(jnp.add, total, part(i)), part(0))
 
