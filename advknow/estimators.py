@@ -111,9 +111,12 @@ def finalize(
     mean_square = float(sums.alpha1_squared.sum() / n)
     alpha2_squared, product_squared = _square(mean), _square(weighted_mean)
     several = n > 1
+    per_example = np.asarray(alpha1_per_example, np.float64)[valid]
+    # From the values: where they are nearly equal, float32's sums of squares say nothing of it.
+    alpha1_se = float(per_example.std(ddof=1)) / n**0.5 if several else None
     return Transferability(
         alpha1=alpha1,
-        alpha1_per_example=np.asarray(alpha1_per_example, np.float64)[valid],
+        alpha1_per_example=per_example,
         alpha2=alpha2_squared**0.5,
         alpha1_alpha2=product_squared**0.5,
         alpha2_squared=alpha2_squared,
@@ -126,7 +129,7 @@ def finalize(
         n_degenerate=degenerate,
         n_alpha1_above_one=int(sums.above_one.sum()),
         valid=valid,
-        alpha1_se=(max(mean_square - alpha1**2, 0.0) / (n - 1)) ** 0.5 if several else None,
+        alpha1_se=alpha1_se,
         alpha2_squared_se=_jackknife(sums.outer, sums.used),
         alpha1_alpha2_squared_se=_jackknife(sums.weighted_outer, sums.used),
     )
