@@ -235,7 +235,8 @@ def singular(
 
     For eps -> 0 the loss is 1/2 eps^2 |J delta|_H^2, and index 0 is its maximiser. Metrics take
     its small-eps limit with `linearize=True`; there the length is of no account. Of the two signs
-    it takes the one with the higher loss at this eps. No bounds apply.
+    it takes the one with the higher loss at this eps, as far as the dtype tells them apart: for
+    small eps the two losses may differ by less than float32's rounding of them. No bounds apply.
 
     Args:
       index: i, counted from 0; at most min(n, d) - 1.
