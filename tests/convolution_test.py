@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from advknow.models import banded, convolution, layers, parts, winograd
+from advknow.models import convolution, layers, parts, toeplitz, winograd
 from advknow.models.geometry import Geometry
 
 # size, (height, breadth), channels, features, kernel, stride, padding
@@ -17,8 +17,9 @@ CASES = {
     "winograd, stride": (4, (8, 12), 4, 10, 3, 2, 1),
     "winograd, stride, odd sizes": (2, (9, 6), 10, 4, 3, 2, 1),
     "winograd, stride, one pixel": (3, (1, 2), 4, 5, 3, 2, 1),
-    "bands, one row": (2, (6, 5), 1, 4, 5, 1, 2),
-    "bands, no padding": (2, (8, 33), 3, 6, 5, 1, 0),
+    "toeplitz, padding": (2, (6, 5), 1, 4, 5, 1, 2),
+    "toeplitz": (2, (8, 33), 3, 6, 5, 1, 0),
+    "toeplitz, even kernel": (3, (7, 10), 2, 5, 4, 1, 1),
     "parts, stride": (6, (9, 8), 3, 70, 3, 2, 1),
     "lax, large kernel": (1, (13, 12), 3, 64, 11, 4, 5),
 }
@@ -51,6 +52,7 @@ def everywhere(monkeypatch):
     monkeypatch.setattr(winograd, "LEAST_PRODUCTS", 1)
     monkeypatch.setattr(winograd, "LEAST_CHANNELS", 4)
     monkeypatch.setattr(winograd, "NUMBERS_OF_A_PART", 60)
+    monkeypatch.setattr(toeplitz, "OUTPUTS_OF_A_PART", 150)
     monkeypatch.setattr(parts, "OUTPUTS_OF_A_PART", 8)
     jax.clear_caches()
     yield
@@ -94,12 +96,15 @@ def test_every_derivative_is_that_of_lax(case, everywhere):
 
 def test_the_cases_reach_every_algorithm(everywhere):
     by_winograd = {case: winograd.suits(_geometry(case)) for case in CASES}
-    by_bands = {case: banded.suits(_geometry(case), "y") for case in CASES}
+    by_toeplitz = {case: toeplitz.suits(_geometry(case), "y") for case in CASES}
     assert [case for case, suits in by_winograd.items() if suits] == list(CASES)[:5]
-    assert [case for case, suits in by_bands.items() if suits] == list(CASES)[5:7]
+    rest = list(CASES)[5:]
+    assert [case for case in rest if by_toeplitz[case]] == rest[:3]
     looped = [winograd.num_parts(_geometry(case)) for case in list(CASES)[:5]]
     assert looped == [3, 5, 4, 2, 1]
-    counts = [parts.num_parts(_geometry(case)) for case in list(CASES)[7:]]
+    looped = [toeplitz.num_parts(_geometry(case), "y") for case in rest[:3]]
+    assert looped == [1, 2, 3]
+    counts = [parts.num_parts(_geometry(case)) for case in rest[3:]]
     assert counts == [6, 1]
 
 
@@ -125,9 +130,7 @@ def test_float32_is_as_accurate_as_the_direct_convolution(mode, stride, everywhe
     assert found.dtype == jnp.float32
 
 
-@pytest.mark.parametrize(
-    "case", ["winograd", "winograd, stride", "bands, no padding", "parts, stride"]
-)
+@pytest.mark.parametrize("case", ["winograd", "winograd, stride", "toeplitz", "parts, stride"])
 @pytest.mark.parametrize("of", ["x", "w", "both"])
 def test_vmap_is_a_loop(case, of, everywhere):
     x, w, strides, padding = _arrays(case, np.float32)

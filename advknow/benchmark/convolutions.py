@@ -3,8 +3,8 @@
     python -m advknow.benchmark.convolutions
 
 The 3 x 3 convolutions of ResNet18 at width 64 and LeNet's 5 x 5, 64 images of 32 x 32: in each mode
-(`models.convolution`) milliseconds by XLA's own, by Winograd's filtering, by banded matrices and in
-parts; medians of interleaved runs. "-" where an algorithm does not apply.
+(`models.convolution`) milliseconds by XLA's own, by Winograd's filtering, by Toeplitz matrices and
+in parts; medians of interleaved runs. "-" where an algorithm does not apply.
 """
 
 import functools
@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from advknow.benchmark.timing import Work, compare
-from advknow.models import banded, convolution, parts, winograd
+from advknow.models import convolution, parts, toeplitz, winograd
 from advknow.models.geometry import Geometry
 
 # Height and width, channels, features, kernel, stride, padding.
@@ -38,7 +38,7 @@ def _ways(geometry: Geometry, mode: str):
     if geometry.w_shape[0] == 3:
         yield "winograd", lambda a, b: winograd.MODES[mode](a, b, geometry)
     if geometry.strides == (1, 1) and geometry.w_shape[2] * geometry.w_shape[3] <= 192:
-        yield "bands", lambda a, b: banded.convolve(a, b, mode, geometry)
+        yield "toeplitz", lambda a, b: toeplitz.convolve(a, b, mode, geometry)
     if mode == "w":
 
         def own(a, b, part):
@@ -77,7 +77,7 @@ def main() -> None:
             times = {"own": rows[0].seconds} | {row.against: row.other_seconds for row in rows}
             told = (
                 f"{name} {1e3 * times[name]:.1f}" if name in times else f"{name} -"
-                for name in ("own", "winograd", "bands", "parts")
+                for name in ("own", "winograd", "toeplitz", "parts")
             )
             print(
                 f"{side:>2} x {channels:<3} -> {features:<3} {kernel} / {stride} {mode}:",

@@ -10,11 +10,11 @@ On XLA's CPU backend, whose own convolution runs at the speed of its matrix prod
 
     Winograd's filtering       where there are many channels: 2.25 or, at stride 2, 1.44 times
                                fewer products
-    banded matrices            where there are few, whose own convolution is far below that speed
+    Toeplitz matrices          where there are few, whose own convolution is far below that speed
     parts of the batch         for the other gradients of weights: what a part reads fits a cache
 
-(the modules winograd, banded and parts beside this one); everything else, and every other backend,
-is `jax.lax`'s.
+(the modules winograd, toeplitz and parts beside this one); everything else, and every other
+backend, is `jax.lax`'s.
 """
 
 import functools
@@ -26,7 +26,7 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from advknow.models import banded, parts, winograd
+from advknow.models import parts, toeplitz, winograd
 from advknow.models.geometry import Geometry, by_transposition
 from advknow.typing import Array
 
@@ -47,8 +47,8 @@ def _reference(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
 def _on_cpu(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
     if winograd.suits(geometry):
         return winograd.MODES[mode](a, b, geometry)
-    if banded.suits(geometry, mode):
-        return banded.convolve(a, b, mode, geometry)
+    if toeplitz.suits(geometry, mode):
+        return toeplitz.convolve(a, b, mode, geometry)
     if mode == "w":
         return parts.sum_over_parts(
             lambda a, b, part: _reference(a, b, mode="w", geometry=part), a, b, geometry

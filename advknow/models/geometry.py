@@ -24,6 +24,11 @@ class Geometry(NamedTuple):
         (size, *of_x), (_, *of_y) = self.x_shape, self.y_shape
         return self._replace(x_shape=(size * copies, *of_x), y_shape=(size * copies, *of_y))
 
+    def part(self, count: int) -> "Geometry":
+        """The same with one of `count` equal parts of the batch."""
+        (size, *of_x), (_, *of_y) = self.x_shape, self.y_shape
+        return self._replace(x_shape=(size // count, *of_x), y_shape=(size // count, *of_y))
+
 
 def by_transposition(
     forward: Callable[[Array, Array, Geometry], Array],

@@ -14,8 +14,9 @@ class LeNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        x = max_pool(nn.relu(conv(scaled(6, self.width), 5)(x)))
-        x = max_pool(nn.relu(conv(scaled(16, self.width), 5)(x)))
+        # ReLU of the maximum is the maximum of the ReLUs, of a quarter of the numbers.
+        x = nn.relu(max_pool(conv(scaled(6, self.width), 5)(x)))
+        x = nn.relu(max_pool(conv(scaled(16, self.width), 5)(x)))
         x = flatten(x)
         x = nn.relu(dense(scaled(120, self.width))(x))
         return nn.relu(dense(scaled(84, self.width))(x))

@@ -80,8 +80,7 @@ def sum_over_parts(
     count = num_parts(geometry)
     if count == 1:
         return function(a, b, geometry)
-    (size, *of_x), (_, *of_y) = geometry.x_shape, geometry.y_shape
-    part = geometry._replace(x_shape=(size // count, *of_x), y_shape=(size // count, *of_y))
+    part = geometry.part(count)
     a, b = _divided(a, count), _divided(b, count)
     found = (function(a[:, i], b[:, i], part) for i in range(count))
     return functools.reduce(jnp.add, found)
