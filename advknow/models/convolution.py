@@ -99,9 +99,10 @@ def _batched(operands, dimensions, *, mode: str, geometry: Geometry):
     if of_b is None and mode in ("y", "x"):
         # The examples of all copies are one larger batch.
         a = batching.bdim_at_front(a, of_a, a.shape[of_a])
-        copies = a.shape[0]
-        merged = _bind(a.reshape(-1, *a.shape[2:]), b, mode, geometry.with_copies(copies))
-        return merged.reshape(copies, -1, *merged.shape[1:]), 0
+        copies, size = a.shape[:2]
+        a = a.reshape(copies * size, *a.shape[2:])
+        merged = _bind(a, b, mode, geometry.with_batch(copies * size))
+        return merged.reshape(copies, size, *merged.shape[1:]), 0
     run = functools.partial(_reference, mode=mode, geometry=geometry)
     return jax.vmap(run, tuple(dimensions))(a, b), 0
 

@@ -19,15 +19,9 @@ class Geometry(NamedTuple):
     strides: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
 
-    def with_copies(self, copies: int) -> "Geometry":
-        """The same with a batch so many times as large."""
-        (size, *of_x), (_, *of_y) = self.x_shape, self.y_shape
-        return self._replace(x_shape=(size * copies, *of_x), y_shape=(size * copies, *of_y))
-
-    def part(self, count: int) -> "Geometry":
-        """The same with one of `count` equal parts of the batch."""
-        (size, *of_x), (_, *of_y) = self.x_shape, self.y_shape
-        return self._replace(x_shape=(size // count, *of_x), y_shape=(size // count, *of_y))
+    def with_batch(self, size: int) -> "Geometry":
+        """The same of so many examples."""
+        return self._replace(x_shape=(size, *self.x_shape[1:]), y_shape=(size, *self.y_shape[1:]))
 
 
 def by_transposition(

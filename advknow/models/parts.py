@@ -80,7 +80,7 @@ def sum_over_parts(
     count = num_parts(geometry)
     if count == 1:
         return function(a, b, geometry)
-    part = geometry.part(count)
+    part = geometry.with_batch(len(a) // count)
     a, b = _divided(a, count), _divided(b, count)
     found = (function(a[:, i], b[:, i], part) for i in range(count))
     return functools.reduce(jnp.add, found)

@@ -1,4 +1,10 @@
-"""Convolutions of few channels as products with block Toeplitz matrices."""
+"""Convolutions of few channels as products with block Toeplitz matrices.
+
+A tile of outputs (r x s pixels, K features) is linear in the tiles of inputs that the kernel
+reaches from it, and by the same matrix for every tile: its entries are w[p - o], at input p and
+output o. So the convolution is one matrix product of all tiles, with the tiles that each reaches
+side by side.
+"""
 
 import math
 
@@ -49,25 +55,31 @@ def _toeplitz(w: Array, axis: int, tile: int) -> Array:
     return jnp.where(inside.reshape(inside.shape + (1,) * (w.ndim - 1 - axis)), taken, 0)
 
 
-def _forward(x: Array, w: Array, geometry: Geometry) -> Array:
+def _matrix(w: Array) -> Array:
+    """The (inputs that a tile reaches, outputs of a tile), tile by tile."""
+    rows, columns = tile = _tile(w.shape[3])
+    down, across = (_reach(t, k) for t, k in zip(tile, w.shape[:2], strict=True))
+    # (inputs, outputs of a row; inputs, outputs of a column; C, K)
+    matrix = _toeplitz(_toeplitz(w, 1, columns), 0, rows)
+    matrix = matrix.reshape(down, rows, rows, across, columns, columns, *w.shape[2:])
+    matrix = matrix.transpose(0, 3, 1, 4, 6, 2, 5, 7)
+    return matrix.reshape(math.prod(matrix.shape[:5]), math.prod(matrix.shape[5:]))
+
+
+def _products(x: Array, matrix: Array, geometry: Geometry) -> Array:
+    """x * w, of the matrix of w."""
     size, height, breadth, features = geometry.y_shape
-    channels = w.shape[2]
     tile = _tile(features)
     counts = [-(-n // t) for n, t in zip((height, breadth), tile, strict=True)]
-    reach = [_reach(t, k) for t, k in zip(tile, w.shape[:2], strict=True)]
+    reach = [_reach(t, k) for t, k in zip(tile, geometry.w_shape[:2], strict=True)]
     tiles = [count + more - 1 for count, more in zip(counts, reach, strict=True)]
     pads = [
         (geometry.padding[i][0], tiles[i] * tile[i] - x.shape[1 + i] - geometry.padding[i][0])
         for i in range(2)
     ]
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    x = x.reshape(size, tiles[0], tile[0], tiles[1], tile[1], channels).swapaxes(2, 3)
+    x = x.reshape(size, tiles[0], tile[0], tiles[1], tile[1], -1).swapaxes(2, 3)
     x = x.reshape(size, *tiles, -1)
-    # (inputs, outputs of a row; inputs, outputs of a column; C, K)
-    matrix = _toeplitz(_toeplitz(w, 1, tile[1]), 0, tile[0])
-    matrix = matrix.reshape(reach[0], tile[0], tile[0], reach[1], tile[1], tile[1], channels, -1)
-    matrix = matrix.transpose(0, 3, 1, 4, 6, 2, 5, 7)
-    matrix = matrix.reshape(math.prod(matrix.shape[:5]), math.prod(matrix.shape[5:]))
     pieces = [
         x[:, i : i + counts[0], j : j + counts[1]].reshape(-1, x.shape[3])
         for i in range(reach[0])
@@ -79,15 +91,17 @@ def _forward(x: Array, w: Array, geometry: Geometry) -> Array:
     return y[:, :height, :breadth]
 
 
-def num_parts(geometry: Geometry, mode: str) -> int:
-    """Into how many equal parts of the batch `convolve` divides it; gradients of weights: none."""
-    if mode == "w":
-        return 1
+def num_parts(geometry: Geometry) -> int:
+    """Into how many equal parts of the batch modes "y" and "x" divide it, in a compiled loop."""
     return parts.divisor(geometry.y_shape[0], most=math.prod(geometry.y_shape) // OUTPUTS_OF_A_PART)
 
 
 def convolve(a: Array, b: Array, mode: str, geometry: Geometry) -> Array:
-    """A tile of outputs at a time: the tiles of inputs that it reaches, times one matrix."""
-    count = num_parts(geometry, mode)
-    part = geometry.part(count)
-    return parts.mapped(lambda a: by_transposition(_forward, a, b, mode, part), a, count)
+    """The mode by products with the matrix of the weights, or by their transposes."""
+    if mode == "w":
+        return by_transposition(
+            lambda x, w, geometry: _products(x, _matrix(w), geometry), a, b, mode, geometry
+        )
+    matrix, count = _matrix(b), num_parts(geometry)
+    part = geometry.with_batch(len(a) // count)
+    return parts.mapped(lambda a: by_transposition(_products, a, matrix, mode, part), a, count)
