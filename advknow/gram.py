@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import threadpoolctl
 
 from advknow import batching, devices, inner_product, losses
 from advknow.apply_fn import as_pytree, output_spec, vjp_rows
@@ -27,6 +28,11 @@ from advknow.typing import ApplyFn, Array, ArrayLike, Progress, Sharding
 
 # Below this share of the largest singular value, in units of the models' rounding, is noise.
 NOISE = 16.0
+# Of Jacobians in float64, on two cores (`python -m launch.benchmark --stages=distances`).
+NUMBERS_AT_ONCE = 2**17
+# From so many multiplications, BLAS may use all its threads. After smaller ones they would wait
+# busily for the next, for as long as a batch takes, on the cores that compute its gradients.
+LARGE_PRODUCT = 2**28
 
 
 class Grams(NamedTuple):
@@ -197,7 +203,7 @@ def _jacobians(f_source, f_target, x, *, loss, source_loss):
 
 
 def check_finite(f_source: np.ndarray, f_target: np.ndarray) -> None:
-    """Raises ValueError where a model returned NaN or infinity."""
+    """Raises ValueError where what is of a model, (B, ...) each, holds NaN or infinity."""
     for name, values in (("f_source", f_source), ("f_target", f_target)):
         bad = int((~np.isfinite(values).reshape(len(values), -1).all(axis=1)).sum())
         if bad:
@@ -205,6 +211,27 @@ def check_finite(f_source: np.ndarray, f_target: np.ndarray) -> None:
                 f"{name} or its gradient is NaN or infinite for {bad} of {len(values)} examples of "
                 "a batch; finite numbers are needed."
             )
+
+
+@functools.cache
+def _blas() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+
+def _products(j_source: np.ndarray, j_target: np.ndarray) -> np.ndarray:
+    """[J_S; J_T] [J_S; J_T]' in float64, (B, m + d, m + d), of Jacobians of any dtype."""
+    size, m, n = j_source.shape
+    rows = m + j_target.shape[1]
+    products = np.empty((size, rows, rows))
+    # What stays in a cache from its conversion to its product.
+    step = max(1, NUMBERS_AT_ONCE // (rows * n))
+    threads = 1 if rows * rows * n < LARGE_PRODUCT else None
+    with _blas().limit(limits=threads), np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, size, step):
+            part = slice(start, start + step)
+            both = np.concatenate([j_source[part], j_target[part]], axis=1, dtype=np.float64)
+            np.matmul(both, both.swapaxes(1, 2), out=products[part])
+    return products
 
 
 def of_batch(
@@ -224,19 +251,21 @@ def of_batch(
     found = devices.fetch(_jacobians(f_source, f_target, x, loss=loss, source_loss=source_loss))
     eps = max(float(jnp.finfo(part[1].dtype).eps) for part in found)
     (y_source, j_source, h_source), (y_target, j_target, h_target) = jax.tree.map(
-        lambda a: np.asarray(a[:count], np.float64), found
+        lambda a: np.asarray(a[:count]), found
     )
-    check_finite(j_source, j_target)
-    across = j_source.swapaxes(1, 2)
+    m, n = j_source.shape[1:]
+    products = _products(j_source, j_target)
+    source, cross, target = products[:, :m, :m], products[:, m:, :m], products[:, m:, m:]
+    check_finite(source, target)
     return Grams(
-        source=j_source @ across,
-        cross=j_target @ across,
-        target=j_target @ j_target.swapaxes(1, 2),
-        output_source=y_source,
-        output_target=y_target,
+        source=source,
+        cross=cross,
+        target=target,
+        output_source=y_source.astype(np.float64),
+        output_target=y_target.astype(np.float64),
         root_source=host_root(source_loss, h_source),
         root_target=host_root(loss, h_target),
-        num_inputs=j_source.shape[-1],
+        num_inputs=n,
         eps=eps,
     )
 

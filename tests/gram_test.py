@@ -1,0 +1,82 @@
+"""The Gram matrices of Jacobians: exact float64, whatever part of the batch is multiplied at once."""
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import threadpoolctl
+from absl.testing import parameterized
+
+from advknow import gram, losses
+from advknow.apply_fn import as_pytree
+
+N, M, D, INPUTS = 60, 3, 4, 700
+
+
+def _integers(rng, *shape):
+    return rng.integers(-3, 4, shape).astype(np.float32)
+
+
+def _setting():
+    """Models A (x * x / 2) with Jacobian A diag(x), exact in float32 for small integers."""
+    rng = np.random.default_rng(0)
+    a, b, x = _integers(rng, M, INPUTS), _integers(rng, D, INPUTS), _integers(rng, N, INPUTS)
+    models = [lambda x, w=w: (x * x / 2) @ jnp.asarray(w, x.dtype).T for w in (a, b)]
+    return models, x, a * x[:, None].astype(np.float64), b * x[:, None].astype(np.float64)
+
+
+def _of_batch(models, x, count=N):
+    models = [as_pytree(f, name="f") for f in models]
+    return gram.of_batch(*models, x, count, loss=losses.l2, source_loss=losses.l2)
+
+
+class GramTest(chex.TestCase):
+    @parameterized.parameters(1, 26 * (M + D) * INPUTS, 2**30)
+    def test_of_every_division_are_the_exact_products(self, numbers_at_once):
+        models, x, j_source, j_target = _setting()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gram, "NUMBERS_AT_ONCE", numbers_at_once)
+            found = _of_batch(models, jnp.asarray(x), N - 1)
+        across = j_source.swapaxes(1, 2)
+        np.testing.assert_array_equal(found.source, (j_source @ across)[:-1])
+        np.testing.assert_array_equal(found.cross, (j_target @ across)[:-1])
+        np.testing.assert_array_equal(found.target, (j_target @ j_target.swapaxes(1, 2))[:-1])
+
+    @parameterized.parameters(jnp.bfloat16, jnp.float32)
+    def test_of_any_dtype_are_float64(self, dtype):
+        models, x, j_source, _ = _setting()
+        found = _of_batch(models, jnp.asarray(x, dtype))
+        assert found.eps == float(jnp.finfo(dtype).eps)
+        # The entries, products of two integers up to 3, are exact in bfloat16 too.
+        np.testing.assert_array_equal(found.source, j_source @ j_source.swapaxes(1, 2))
+
+    def test_squares_that_float32_cannot_hold_are_finite(self):
+        models, x, j_source, _ = _setting()
+        large = [lambda x, f=f: 2.0**90 * f(x) for f in models]
+        found = _of_batch(large, jnp.asarray(x))
+        np.testing.assert_array_equal(found.source, 2.0**180 * j_source @ j_source.swapaxes(1, 2))
+
+    @parameterized.parameters(jnp.nan, jnp.inf, -jnp.inf)
+    def test_name_the_model_and_count_the_examples_that_are_not_finite(self, value):
+        (f_source, f_target), x, _, _ = _setting()
+        x[[3, 50, 59], 0] = 1000.0  # the last is padding
+
+        def broken(x):
+            return f_target(x) * jnp.where(x[:, :1] > 100, value, 1.0)
+
+        with pytest.raises(ValueError, match="f_target or its gradient .* for 2 of 59 examples"):
+            _of_batch((f_source, broken), jnp.asarray(x), N - 1)
+        with pytest.raises(ValueError, match="f_source or its gradient .* for 3 of 60 examples"):
+            _of_batch((broken, f_source), jnp.asarray(x))
+
+    def test_leave_the_threads_of_blas_as_they_were(self):
+        def threads():
+            return [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+
+        models, x, _, _ = _setting()
+        _of_batch(models, jnp.asarray(x))
+        with threadpoolctl.threadpool_limits(3, user_api="blas"):
+            before = threads()
+            _of_batch(models, jnp.asarray(x))
+            assert 3 in before
+            assert threads() == before
