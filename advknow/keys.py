@@ -1,5 +1,7 @@
 """One random key per example, so that no result depends on batch size or order."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -24,6 +26,11 @@ def typed(key: Array) -> Array:
     )
 
 
+@functools.partial(jax.jit, static_argnames="count")
+def _folded(key: Array, start: Array, *, count: int) -> Array:
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(count))
+
+
 def per_example(key: Array, count: int, *, start: int = 0) -> Array:
     """Keys (count,) of the examples start .. start + count - 1.
 
@@ -38,7 +45,7 @@ def per_example(key: Array, count: int, *, start: int = 0) -> Array:
     """
     key = typed(key)
     if key.ndim == 0:
-        return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(count))
+        return _folded(key, start, count=count)
     if key.shape != (count,):
         raise ValueError(
             f"key has shape {key.shape}; one key, or one for each of the {count} examples, is "
