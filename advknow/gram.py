@@ -28,11 +28,12 @@ from advknow.typing import ApplyFn, Array, ArrayLike, Progress, Sharding
 
 # Below this share of the largest singular value, in units of the models' rounding, is noise.
 NOISE = 16.0
-# Of Jacobians in float64, on two cores (`python -m launch.benchmark --stages=distances`).
+# Measured on two cores (`python -m advknow.benchmark.growth_point outputs 10`, or 30, 100).
+# Of Jacobians in float64, converted and multiplied at once: a cache's worth.
 NUMBERS_AT_ONCE = 2**17
-# From so many multiplications, BLAS may use all its threads. After smaller ones they would wait
-# busily for the next, for as long as a batch takes, on the cores that compute its gradients.
-LARGE_PRODUCT = 2**28
+# From so many multiplications all threads of BLAS gain. After smaller products the others would
+# wait busily for the next, on the cores that compute the following batch's gradients.
+LARGE_PRODUCT = 2**24
 
 
 class Grams(NamedTuple):
