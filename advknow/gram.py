@@ -252,7 +252,7 @@ def of_batch(
     found = devices.fetch(_jacobians(f_source, f_target, x, loss=loss, source_loss=source_loss))
     eps = max(float(jnp.finfo(part[1].dtype).eps) for part in found)
     (y_source, j_source, h_source), (y_target, j_target, h_target) = jax.tree.map(
-        lambda a: np.asarray(a[:count]), found
+        lambda a: a[:count], found
     )
     m, n = j_source.shape[1:]
     products = _products(j_source, j_target)

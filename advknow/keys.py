@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from advknow.typing import Array
+from advknow.typing import Array, ArrayLike
 
 
 def typed(key: Array) -> Array:
@@ -27,7 +27,7 @@ def typed(key: Array) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames="count")
-def _folded(key: Array, start: Array, *, count: int) -> Array:
+def _folded(key: Array, start: ArrayLike, *, count: int) -> Array:
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(count))
 
 
