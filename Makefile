@@ -30,8 +30,8 @@ test: $(VENV)/installed
 
 campaign: $(VENV)/installed
 	$(BIN)/python -m pytest -m campaign
-	$(BIN)/python tests/kill_campaign.py --kills=20
-	$(BIN)/python tests/deadlock_campaign.py --runs=50
+	$(BIN)/python tests/processes/kill_campaign.py --kills=20
+	$(BIN)/python tests/processes/deadlock_campaign.py --runs=50
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ The definitions of Liang et al. (ICML 2021, arXiv 2006.14512) in JAX. The theory
     attacks         fgsm, pgd, singular: delta
     metrics         alpha1, alpha2, alpha1*alpha2: `transferability`
     small_eps       the same of the small-eps attacks, both directions at once
-    generalized     A1, A2 and rho^2 of all attacks of the source: `generalized`
+    generalized     A1, A2 and rho^2 of all attacks of the source: `generalized_transferability`
     matching        gradient matching, function matching and knowledge transfer distances
     theorems        Theorems 2 and 3 as inequalities
     chain           all of it as one call: `chain`
@@ -18,11 +18,11 @@ and what the experiments need beside it: models, data, training, checkpoints, ex
 """
 
 from advknow import attacks, inner_product, losses, matching
+from advknow.alphas.finite import Transferability, from_deltas, perturb, transferability
+from advknow.alphas.small_eps import small_eps_transferability
 from advknow.audit import Audit, check_model
-from advknow.chain import Chain, chain
-from advknow.generalized import Generalized, generalized
-from advknow.metrics import Transferability, from_deltas, perturb, transferability
-from advknow.small_eps import small_eps_transferability
+from advknow.generalized.measure import Generalized, generalized_transferability
+from advknow.links.measure import Chain, chain
 from advknow.version import __version__
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
     "chain",
     "check_model",
     "from_deltas",
-    "generalized",
+    "generalized_transferability",
     "inner_product",
     "losses",
     "matching",

@@ -26,9 +26,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import keys, metrics, validate
-from advknow.apply_fn import as_pytree, output_spec
+from advknow import validate
+from advknow.alphas import finite as metrics
 from advknow.attacks import objectives, pgd
+from advknow.passes import keys
+from advknow.passes.apply_fn import as_pytree, output_spec
 from advknow.typing import ApplyFn, Array, ArrayLike
 
 FLAGS = (

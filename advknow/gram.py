@@ -19,11 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 import threadpoolctl
 
-from advknow import batching, devices, inner_product, losses
-from advknow.apply_fn import as_pytree, output_spec, vjp_rows
-from advknow.batching import Sample
+from advknow import inner_product, losses
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
+from advknow.passes import batching, devices
+from advknow.passes.apply_fn import as_pytree, output_spec, vjp_rows
+from advknow.passes.batching import Sample
 from advknow.typing import ApplyFn, Array, ArrayLike, Progress, Sharding
 
 # Below this share of the largest singular value, in units of the models' rounding, is noise.

@@ -8,7 +8,7 @@ import numpy as np
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
 PyTree = Any
-# How a batch is divided among devices (`advknow.devices`); None for one device.
+# How a batch is divided among devices (`advknow.passes.devices`); None for one device.
 Sharding = jax.sharding.NamedSharding | None
 
 

@@ -164,7 +164,7 @@ def run(
         if resumes():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, _on_signal)
-        from advknow.experiments.unfinished import StoppedError
+        from advknow.runs.unfinished import StoppedError
 
         try:
             _join_processes()

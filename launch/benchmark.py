@@ -82,9 +82,9 @@ def _settings() -> list:
 
 
 def _grow() -> None:
-    from advknow import files
     from advknow.benchmark import growth
     from advknow.report import growth as report
+    from advknow.runs import files
 
     folder = files.make_workdir(WORKDIR.value)
     axes = growth.SMALL if SMOKE.value else growth.AXES
@@ -100,9 +100,10 @@ def _grow() -> None:
 
 def main() -> None:
     """Reads the flags, checks, times, prints the table."""
-    from advknow import files, models, validate
+    from advknow import models, validate
     from advknow.benchmark import stages, synthetic, timing
     from advknow.benchmark.synthetic import SyntheticSizes
+    from advknow.runs import files
 
     if GROWTH.value:
         _grow()
@@ -142,7 +143,7 @@ def _machine() -> dict[str, Any]:
     import os
 
     from advknow.benchmark import stages
-    from advknow.experiments.versions import versions
+    from advknow.runs.versions import versions
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found: dict[str, Any] = {**versions(), "usable_cores": cores, "command": app.command()}

@@ -48,10 +48,10 @@ def _settings() -> dict[str, Any]:
 
 def main() -> None:
     """Reads the flags, measures, prints, draws."""
-    from advknow import files
     from advknow.experiments import measure, stages
     from advknow.report import chain as report
     from advknow.report import figures, tables
+    from advknow.runs import files
 
     if not SOURCE.value or not TARGET.value:
         raise ValueError(

@@ -41,9 +41,9 @@ flags.adopt_module_key_flags(tensorboard)
 
 def main() -> None:
     """Reads the flags, transfers, prints the accuracy."""
-    from advknow import files
     from advknow.experiments import single
     from advknow.experiments.config import Transfer
+    from advknow.runs import files
     from advknow.training import TrainConfig
 
     if not CHECKPOINT.value:

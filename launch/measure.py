@@ -77,8 +77,8 @@ def _show(found: dict[str, Any]) -> None:
 
 def main() -> None:
     """Reads the flags, measures, prints."""
-    from advknow import files
     from advknow.experiments import measure, stages
+    from advknow.runs import files
 
     if not SOURCE.value or not TARGET.value:
         raise ValueError(

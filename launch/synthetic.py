@@ -43,9 +43,9 @@ flags.adopt_module_key_flags(app)
 
 def main() -> None:
     """Reads the flags, runs, prints the table and draws the figure."""
-    from advknow.experiments import synthetic
     from advknow.report import figures
     from advknow.report import synthetic as report
+    from advknow.synthetic import experiment as synthetic
 
     if DATA.value is not None or WEIGHTS.value is not None:
         given = [name for name in _GENERATED if flags.FLAGS[name].present]

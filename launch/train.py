@@ -38,8 +38,8 @@ flags.adopt_module_key_flags(tensorboard)
 
 def main() -> None:
     """Reads the flags, trains, prints the accuracies."""
-    from advknow import files
     from advknow.experiments import single
+    from advknow.runs import files
     from advknow.training import TrainConfig
 
     if not WORKDIR.value:

@@ -11,20 +11,8 @@ import jax
 import pytest
 
 # The theory never promotes ranks by itself: a (B,) met by a (B, d) is a mistake there.
-THEORY = {
-    "apply_fn_test",
-    "attacks_gradient_test",
-    "attacks_singular_test",
-    "inner_product_test",
-    "keys_test",
-    "loops_test",
-    "losses_test",
-    "metrics_estimators_test",
-    "metrics_hostile_test",
-    "metrics_test",
-    "moments_test",
-    "validate_test",
-}
+THEORY = {"alphas", "attacks", "apply_fn_test", "inner_product_test", "keys_test", "loops_test"}
+THEORY |= {"losses_test", "validate_test"}
 
 
 # First, so that no worker is left alone with them at the end.
@@ -36,7 +24,7 @@ def pytest_collection_modifyitems(items):
     """The longest files first; the order within a file stays."""
 
     def rank(item):
-        name = item.module.__name__.rpartition(".")[2]
+        name = item.path.stem
         return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
     items.sort(key=rank)
@@ -45,7 +33,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def settings_of_the_theory(request):
     """Strict rank promotion, and quick compilation: small programs, each run a few times."""
-    if request.module.__name__.rpartition(".")[2] not in THEORY:
+    if not THEORY & {request.path.stem, request.path.parent.name}:
         yield
         return
     jax.config.update("jax_disable_most_optimizations", True)

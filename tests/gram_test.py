@@ -8,7 +8,7 @@ import threadpoolctl
 from absl.testing import parameterized
 
 from advknow import gram, losses
-from advknow.apply_fn import as_pytree
+from advknow.passes.apply_fn import as_pytree
 
 N, M, D, INPUTS = 60, 3, 4, 700
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from advknow import keys, validate
-from advknow.apply_fn import as_pytree, output_spec
+from advknow import validate
 from advknow.attacks import objectives
-from advknow.loops import repeat
+from advknow.passes import keys
+from advknow.passes.apply_fn import as_pytree, output_spec
+from advknow.passes.loops import repeat
 from advknow.typing import ApplyFn, Array, AttackFn, LossFn
 
 ORDS = ("inf", "2")

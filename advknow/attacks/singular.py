@@ -22,12 +22,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from advknow import inner_product, keys, losses, validate
-from advknow.apply_fn import as_pytree, output_spec, vjp_rows
+from advknow import inner_product, losses, validate
 from advknow.attacks.gradient import _per_example
 from advknow.inner_product import Loss
-from advknow.loops import repeat
 from advknow.losses import AdversarialLoss
+from advknow.passes import keys
+from advknow.passes.apply_fn import as_pytree, output_spec, vjp_rows
+from advknow.passes.loops import repeat
 from advknow.typing import ApplyFn, Array, AttackFn
 
 METHODS = ("exact", "iterative")

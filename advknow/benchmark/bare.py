@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from advknow.apply_fn import vjp_rows
 from advknow.models import Model
+from advknow.passes.apply_fn import vjp_rows
 from advknow.typing import ApplyFn, Array, ArrayLike, PyTree
 
 

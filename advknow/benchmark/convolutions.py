@@ -13,8 +13,9 @@ import jax
 import numpy as np
 
 from advknow.benchmark.timing import Work, compare
-from advknow.models import convolution, parts, toeplitz, winograd
-from advknow.models.geometry import Geometry
+from advknow.convolution import parts, toeplitz, winograd
+from advknow.convolution import trilinear as convolution
+from advknow.convolution.geometry import Geometry
 
 # Height and width, channels, features, kernel, stride, padding.
 LAYERS = (

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from advknow import attacks, generalized, matching, metrics
+from advknow import attacks, generalized_transferability, matching
+from advknow.alphas import finite as metrics
 from advknow.typing import Array, PyTree
 
 HIDDEN = 128
@@ -53,7 +54,9 @@ def _examples(size: int) -> Callable[[], object]:
     def run() -> object:
         key = jax.random.key(0)
         return (
-            generalized(f_source, f_target, x, keep_per_example=False, batch_size=1000),
+            generalized_transferability(
+                f_source, f_target, x, keep_per_example=False, batch_size=1000
+            ),
             matching.gradient_matching(f_target, f_source, x, batch_size=1000),
             metrics.transferability(f_source, f_target, x, attack=ATTACK, key=key, batch_size=1000),
         )
@@ -64,12 +67,12 @@ def _examples(size: int) -> Callable[[], object]:
 def _all_attacks(inputs: int, outputs: int) -> Callable[[], object]:
     models = network(0, inputs, outputs), network(1, inputs, outputs)
     x = sample(EXAMPLES, inputs)
-    return lambda: generalized(*models, x)
+    return lambda: generalized_transferability(*models, x)
 
 
 def _many(size: int) -> Callable[[], object]:
     models, x = (network(0, 4096, size), network(1, 4096, size)), sample(EXAMPLES, 4096)
-    return lambda: generalized(*models, x, method="iterative", count=5)
+    return lambda: generalized_transferability(*models, x, method="iterative", count=5)
 
 
 def _models(size: int) -> Callable[[], object]:

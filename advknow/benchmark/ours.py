@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import generalized, matching, metrics, sgd
+from advknow import generalized_transferability, matching
+from advknow.alphas import finite as metrics
+from advknow.alphas.finite import Transferability
 from advknow.benchmark.setting import Setting
-from advknow.forward import WholeModel
-from advknow.generalized import Generalized
-from advknow.metrics import Transferability
-from advknow.sgd import TrainConfig, TrainState
+from advknow.generalized.measure import Generalized
+from advknow.training import sgd
+from advknow.training.objective import WholeModel
+from advknow.training.sgd import TrainConfig, TrainState
 
 
 def attack(setting: Setting, of: int = 0) -> np.ndarray:
@@ -43,7 +45,7 @@ def alphas(setting: Setting) -> list[Transferability]:
 
 def singular(setting: Setting) -> Generalized:
     """All attacks of the first source on the target: A1, A2 and rho^2."""
-    return generalized(
+    return generalized_transferability(
         setting.bound[1], setting.bound[0], setting.x, batch_size=setting.sizes.batch_size
     )
 

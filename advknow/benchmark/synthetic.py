@@ -13,9 +13,10 @@ import jax
 import numpy as np
 
 from advknow.benchmark.timing import Row, row
-from advknow.experiments import rbf, sigmoid_network, synthetic_files
-from advknow.experiments.rbf import RbfData
-from advknow.experiments.synthetic_files import Networks
+from advknow.synthetic import files as synthetic_files
+from advknow.synthetic import rbf, sigmoid_network
+from advknow.synthetic.files import Networks
+from advknow.synthetic.rbf import RbfData
 from advknow.typing import Progress
 
 PEER = "one example at a time (PyTorch)"

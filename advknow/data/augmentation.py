@@ -5,7 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from advknow import keys, validate
+from advknow import validate
+from advknow.passes import keys
 from advknow.typing import Array
 
 

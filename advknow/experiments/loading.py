@@ -13,11 +13,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from advknow import checkpoints, data, validate
-from advknow.apply_fn import as_pytree, output_spec
+from advknow import data, validate
 from advknow.data import Dataset
-from advknow.evaluation import map_batches
 from advknow.experiments import tasks
+from advknow.passes.apply_fn import as_pytree, output_spec
+from advknow.runs import checkpoints
+from advknow.training.evaluation import map_batches
 from advknow.typing import ApplyFn, Array
 
 

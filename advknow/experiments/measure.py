@@ -7,24 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from advknow import (
-    adversarial_examples,
-    attacks,
-    devices,
-    files,
-    memory,
-    metrics,
-    snapshots,
-    validate,
-)
-from advknow.apply_fn import as_pytree
+from advknow import attacks, validate
+from advknow.alphas import finite as metrics
 from advknow.audit import check_model
-from advknow.chain import chain
-from advknow.chain_sums import ChainState
 from advknow.experiments import stages, tasks
 from advknow.experiments.loading import Pair, load_pair
-from advknow.experiments.versions import versions
 from advknow.inner_product import Loss
+from advknow.links.measure import chain
+from advknow.links.sums import ChainState
+from advknow.passes import devices, memory
+from advknow.passes.apply_fn import as_pytree
+from advknow.runs import adversarial_examples, files, snapshots
+from advknow.runs.versions import versions
 from advknow.typing import AttackFn, Progress, Sharding
 
 ATTACKS = ("fgsm", "pgd", "singular")

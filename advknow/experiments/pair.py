@@ -15,14 +15,17 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import batching, devices, gram, losses, metrics, moments, validate
-from advknow.apply_fn import as_pytree, output_spec
-from advknow.estimators import Transferability, finalize
+from advknow import gram, losses, validate
+from advknow.alphas import finite as metrics
+from advknow.alphas import sums as moments
+from advknow.alphas.record import Transferability, finalize
+from advknow.alphas.sums import TransferSums
 from advknow.matching import FunctionMatching, GradientMatching, KnowledgeTransfer, distances
 from advknow.matching import sums as matching_sums
 from advknow.matching.distances import GradientSums
 from advknow.matching.sums import MatchingSums
-from advknow.moments import TransferSums
+from advknow.passes import batching, devices
+from advknow.passes.apply_fn import as_pytree, output_spec
 from advknow.typing import ApplyFn, Array, ArrayLike, Progress, Sharding
 
 DIRECTIONS = ("source_to_target", "target_to_source")

@@ -8,8 +8,8 @@ import math
 import pathlib
 from typing import Any
 
-from advknow.correlation import correlate
-from advknow.files import write_atomically
+from advknow.experiments.correlation import correlate
+from advknow.runs.files import write_atomically
 
 # The columns that every row has, in the order of results.csv.
 COLUMNS = (

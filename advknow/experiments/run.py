@@ -16,14 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from advknow import devices, files, memory, models
+from advknow import models
 from advknow.experiments import results, stages, tasks
 from advknow.experiments.config import ExperimentConfig, Source
 from advknow.experiments.results import Results
 from advknow.experiments.stages import NothingCorrectError, Session
 from advknow.experiments.tasks import Parts
-from advknow.experiments.versions import versions
 from advknow.models import Model
+from advknow.passes import devices, memory
+from advknow.runs import files
+from advknow.runs.versions import versions
 from advknow.training import Evaluation, TrainConfig, evaluate
 from advknow.typing import Progress, PyTree, Sharding
 

@@ -4,10 +4,12 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from advknow import checkpoints, data, devices, files, models
+from advknow import data, models
 from advknow.experiments import stages, tasks
 from advknow.experiments.config import Task, Transfer
-from advknow.experiments.versions import versions
+from advknow.passes import devices
+from advknow.runs import checkpoints, files
+from advknow.runs.versions import versions
 from advknow.training import TrainConfig, evaluate, fine_tune
 
 

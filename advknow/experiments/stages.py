@@ -13,16 +13,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from advknow import checkpoints, data, devices, files, metrics, snapshots, validate
+from advknow import data, validate
+from advknow.alphas import finite as metrics
 from advknow.audit import check_model
 from advknow.data import Dataset
 from advknow.experiments import pair, tasks
 from advknow.experiments.config import ExperimentConfig, Source
-from advknow.experiments.journal import Journal
-from advknow.experiments.unfinished import Unfinished
-from advknow.forward import Augment
 from advknow.models import Model
+from advknow.passes import devices
+from advknow.runs import checkpoints, files, snapshots
+from advknow.runs.journal import Journal
+from advknow.runs.unfinished import Unfinished
 from advknow.training import TrainConfig, evaluate, fine_tune, fit
+from advknow.training.objective import Augment
 from advknow.typing import ApplyFn, Array, AttackFn, Progress, PyTree, Sharding
 
 

@@ -7,11 +7,7 @@
 Cost is linear in the examples, memory does not grow with them.
 """
 
-from advknow.matching.distances import (
-    function_matching,
-    gradient_matching,
-    knowledge_transfer,
-)
+from advknow.matching.distances import function_matching, gradient_matching, knowledge_transfer
 from advknow.matching.records import (
     AffineMatch,
     FunctionMatching,

@@ -7,15 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import batching, devices, gram, losses, moments
-from advknow.apply_fn import as_pytree, output_spec
-from advknow.batching import Sample
+from advknow import gram, losses
+from advknow.alphas import sums as moments
 from advknow.gram import Grams
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
 from advknow.matching import sums as matching_sums
 from advknow.matching.records import FunctionMatching, GradientMatching, KnowledgeTransfer
 from advknow.matching.sums import MatchingSums
+from advknow.passes import batching, devices
+from advknow.passes.apply_fn import as_pytree, output_spec
+from advknow.passes.batching import Sample
 from advknow.typing import ApplyFn, ArrayLike, Progress, Sharding
 
 

@@ -6,7 +6,8 @@ All three distances are the same problem: of responses Y(x) (d, q) and regressor
 
 with Y = J_T, Z = J_S for the gradient matching distance, and Y = f_T or y, Z = (f_S, 1) for the
 other two. The sums are a pytree that starts at zero, is added to a batch at a time, merges by
-addition (`advknow.moments.merge`) in any split and order, and is solved once. Float64 on the host.
+addition (`advknow.alphas.sums.merge`) in any split and order, and is solved once. Float64 on the
+host.
 """
 
 from typing import Any, NamedTuple

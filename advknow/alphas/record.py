@@ -1,0 +1,135 @@
+"""The record of alpha1, alpha2 and alpha1*alpha2, finalized from their sums (theory.md section 2).
+
+Plug-in and unbiased squares, and standard errors: everything that statistics says of the means in
+`advknow.alphas.sums`, in float64 on the host.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from advknow.alphas import sums as moments
+
+
+@dataclasses.dataclass(frozen=True)
+class Transferability:
+    """How the attack on f1 transfers to f2 (theory.md section 2); all numbers are dimensionless.
+
+    Norms and squares are both kept: the poster's image tables print the squares, the synthetic
+    results the norms. The plug-in squares are biased up by about (1 - alpha2^2) / n; the unbiased
+    ones can be negative near 0 and are reported as they are.
+
+    Attributes:
+      alpha1: mean over the n examples; in [0, 1] for an attack that reaches the maximum.
+      alpha1_per_example: (n,) float64, in the order of x, degenerate examples left out.
+      alpha2: norm, in [0, 1].
+      alpha1_alpha2: norm.
+      alpha2_squared, alpha1_alpha2_squared: plug-in squares of the two norms.
+      alpha2_squared_unbiased, alpha1_alpha2_squared_unbiased:
+        (n |Mbar|_F^2 - mean_i |M_i|_F^2) / (n - 1); None for n = 1.
+      n: examples used.
+      n_degenerate: examples without a direction (a deviation of 0, or not above the rounding of
+        the outputs), left out of everything else.
+      n_alpha1_above_one: examples whose alpha1 exceeds 1 beyond rounding: each proves that the
+        attack on f2 was not a maximiser there.
+      valid: (N,) bool, which examples of x were used.
+      alpha1_se: standard error of alpha1 over examples; None for n = 1.
+      alpha2_squared_se, alpha1_alpha2_squared_se: delete-a-group jackknife standard errors of the
+        plug-in squares over `moments.NUM_GROUPS` groups; None with fewer than two groups.
+    """
+
+    alpha1: float
+    alpha1_per_example: np.ndarray
+    alpha2: float
+    alpha1_alpha2: float
+    alpha2_squared: float
+    alpha1_alpha2_squared: float
+    alpha2_squared_unbiased: float | None
+    alpha1_alpha2_squared_unbiased: float | None
+    n: int
+    n_degenerate: int
+    n_alpha1_above_one: int
+    valid: np.ndarray
+    alpha1_se: float | None
+    alpha2_squared_se: float | None
+    alpha1_alpha2_squared_se: float | None
+
+    def summary(self) -> dict[str, Any]:
+        """The scalar fields, ready for JSON."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("alpha1_per_example", "valid")
+        }
+
+
+def _square(matrix: np.ndarray) -> float:
+    return float(np.sum(matrix**2))
+
+
+def _jackknife(matrices: np.ndarray, counts: np.ndarray) -> float | None:
+    """Standard error of |sum of matrices / count|_F^2, leaving out one group at a time."""
+    groups = np.flatnonzero(counts > 0)
+    if len(groups) < 2:
+        return None
+    matrix, count = matrices.sum(axis=0), counts.sum()
+    left_out = np.array([_square((matrix - matrices[g]) / (count - counts[g])) for g in groups])
+    k = len(groups)
+    return float(np.sqrt((k - 1) / k * np.sum((left_out - left_out.mean()) ** 2)))
+
+
+def finalize(
+    sums: moments.TransferSums, alpha1_per_example: np.ndarray, valid: np.ndarray
+) -> Transferability:
+    """The record of these sums (`advknow.alphas.sums`).
+
+    Args:
+      sums: over all examples, merged.
+      alpha1_per_example: (N,) alpha1, read where `valid`.
+      valid: (N,) bool.
+
+    Raises:
+      ValueError: a model returned NaN or infinity, or no example has a direction.
+    """
+    sums = moments.merge(sums)
+    n, degenerate = int(sums.used.sum()), int(sums.degenerate.sum())
+    if sums.nonfinite.sum() > 0:
+        raise ValueError(
+            f"f1 or f2 returns NaN or infinity for {int(sums.nonfinite.sum())} of {len(valid)} "
+            "examples; finite outputs are needed."
+        )
+    if n == 0:
+        raise ValueError(
+            f"no example has a direction: all {degenerate} of x are degenerate (no output moves "
+            "beyond rounding under the attack: eps=0, a saturated or constant model, or an attack "
+            "that makes no progress)."
+        )
+    mean = sums.outer.sum(axis=0) / n
+    weighted_mean = sums.weighted_outer.sum(axis=0) / n
+    alpha1 = float(sums.alpha1.sum() / n)
+    mean_square = float(sums.alpha1_squared.sum() / n)
+    alpha2_squared, product_squared = _square(mean), _square(weighted_mean)
+    several = n > 1
+    per_example = np.asarray(alpha1_per_example, np.float64)[valid]
+    # From the values: where they are nearly equal, float32's sums of squares say nothing of it.
+    alpha1_se = float(per_example.std(ddof=1)) / n**0.5 if several else None
+    return Transferability(
+        alpha1=alpha1,
+        alpha1_per_example=per_example,
+        alpha2=alpha2_squared**0.5,
+        alpha1_alpha2=product_squared**0.5,
+        alpha2_squared=alpha2_squared,
+        alpha1_alpha2_squared=product_squared,
+        alpha2_squared_unbiased=(n * alpha2_squared - 1.0) / (n - 1) if several else None,
+        alpha1_alpha2_squared_unbiased=(
+            (n * product_squared - mean_square) / (n - 1) if several else None
+        ),
+        n=n,
+        n_degenerate=degenerate,
+        n_alpha1_above_one=int(sums.above_one.sum()),
+        valid=valid,
+        alpha1_se=alpha1_se,
+        alpha2_squared_se=_jackknife(sums.outer, sums.used),
+        alpha1_alpha2_squared_se=_jackknife(sums.weighted_outer, sums.used),
+    )

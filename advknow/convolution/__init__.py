@@ -1,0 +1,1 @@
+"""Convolutions by the algorithm that is fastest where they run."""

@@ -1,0 +1,30 @@
+"""Training a classifier, measuring it, and transferring it (theory.md section 6).
+
+    sgd           one compiled step of SGD, and the state that goes on bit for bit
+    objective     what a step differentiates: the whole model, or a new last layer
+    fitting       `fit`: the best of its epochs by validation
+    fine_tuning   `fine_tune`: a new last layer, all layers, or ridge regression
+    evaluation    logits, features and accuracy of whole data sets
+
+Test images have no way into training: neither `fit` nor `fine_tune` takes any (the authors' code
+picked its checkpoints on the test set).
+"""
+
+from advknow.training.evaluation import Evaluation, evaluate, extract_features, predict
+from advknow.training.fine_tuning import fine_tune, ridge_head
+from advknow.training.fitting import FitResult, fit
+from advknow.training.sgd import EpochRecord, TrainConfig, TrainState
+
+__all__ = [
+    "EpochRecord",
+    "Evaluation",
+    "FitResult",
+    "TrainConfig",
+    "TrainState",
+    "evaluate",
+    "extract_features",
+    "fine_tune",
+    "fit",
+    "predict",
+    "ridge_head",
+]

@@ -1,0 +1,138 @@
+"""Models on whole data sets: logits, features and accuracy, a batch at a time.
+
+The last batch is padded to the size of the others, so that one program is compiled whatever the
+length of the data set; the padding never leaves this module.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from advknow import validate
+from advknow.data import Dataset
+from advknow.models import Model
+from advknow.passes import devices
+from advknow.typing import Array, PyTree, Sharding
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well a model classifies a data set.
+
+    Attributes:
+      accuracy: share of correct examples, in [0, 1].
+      correct: (n,) bool, in the data set's order.
+      n: the number of examples.
+    """
+
+    accuracy: float
+    correct: np.ndarray
+    n: int
+
+
+def pixels(images: Array) -> Array:
+    """uint8 images as float32 in [0, 1], as `Dataset.pixels` gives them."""
+    return images.astype(jnp.float32) / 255.0
+
+
+def check_dataset(name: str, dataset: Dataset, model: Model, num_classes: int) -> None:
+    """Raises ValueError where a data set is empty or does not fit the model."""
+    if len(dataset) == 0:
+        raise ValueError(f"{name} is empty; at least one example is needed.")
+    shape = tuple(dataset.images.shape[1:])
+    if shape != tuple(model.input_shape):
+        raise ValueError(
+            f"{name} has images of shape {shape}; the model {model.name} takes "
+            f"{tuple(model.input_shape)}."
+        )
+    low, high = int(dataset.labels.min()), int(dataset.labels.max())
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f"{name} has labels from {low} to {high}; 0 to {num_classes - 1} are accepted "
+            f"(num_classes={num_classes})."
+        )
+
+
+def map_batches(
+    fn: Callable[[Array], Array], inputs: np.ndarray, size: int, sharding: Sharding = None
+) -> np.ndarray:
+    """fn on (size, ...) pieces of inputs (N, ...), the last one padded; outputs (N, ...)."""
+    outputs = []
+    size = devices.rounded_up(size, sharding)
+    for start in range(0, len(inputs), size):
+        piece = inputs[start : start + size]
+        if len(piece) < size:
+            padding = np.zeros((size - len(piece), *inputs.shape[1:]), inputs.dtype)
+            piece = np.concatenate([piece, padding])
+        outputs.append(fn(devices.put(piece, sharding)))
+    return np.concatenate(devices.fetch(outputs))[: len(inputs)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _logits(model: Model, variables: PyTree, images: Array) -> Array:
+    return model.apply(variables, pixels(images))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _features(model: Model, variables: PyTree, images: Array) -> Array:
+    return model.features(variables, pixels(images))
+
+
+def predict(
+    model: Model,
+    variables: PyTree,
+    dataset: Dataset,
+    batch_size: int = 256,
+    sharding: Sharding = None,
+) -> np.ndarray:
+    """Logits (N, k), float32, of the model in evaluation mode.
+
+    Raises:
+      ValueError, TypeError: a data set that is empty or of another image shape, a bad batch_size.
+    """
+    validate.integer("batch_size", batch_size, minimum=1)
+    check_dataset("dataset", dataset, model, np.iinfo(np.int32).max)
+    variables = devices.replicate(variables, sharding)
+    return map_batches(lambda x: _logits(model, variables, x), dataset.images, batch_size, sharding)
+
+
+def extract_features(
+    model: Model,
+    variables: PyTree,
+    dataset: Dataset,
+    batch_size: int = 256,
+    sharding: Sharding = None,
+) -> np.ndarray:
+    """Features (N, F), float32: the input of the last layer, in evaluation mode.
+
+    Raises:
+      As `predict`.
+    """
+    validate.integer("batch_size", batch_size, minimum=1)
+    check_dataset("dataset", dataset, model, np.iinfo(np.int32).max)
+    variables = devices.replicate(variables, sharding)
+    return map_batches(
+        lambda x: _features(model, variables, x), dataset.images, batch_size, sharding
+    )
+
+
+def evaluate(
+    model: Model,
+    variables: PyTree,
+    dataset: Dataset,
+    batch_size: int = 256,
+    sharding: Sharding = None,
+) -> Evaluation:
+    """The model's accuracy in evaluation mode; logits that are NaN count as wrong.
+
+    Raises:
+      ValueError, TypeError: as `predict`; also labels that the model has no output for.
+    """
+    check_dataset("dataset", dataset, model, model.num_classes)
+    logits = predict(model, variables, dataset, batch_size, sharding)
+    correct = (logits.argmax(axis=-1) == dataset.labels) & np.isfinite(logits).all(axis=-1)
+    return Evaluation(accuracy=float(correct.mean()), correct=correct, n=len(correct))

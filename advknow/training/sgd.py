@@ -1,0 +1,366 @@
+"""Stochastic gradient descent as the poster uses it: one compiled step, called from Python.
+
+    g_t = dL/dp + weight_decay p        (every parameter, as PyTorch's SGD)
+    v_t = momentum v_{t-1} + g_t
+    p  <- p - learning_rate(t) v_t,     learning_rate(t) = learning_rate (1 + cos(pi t / T)) / 2
+
+for the steps t = 0 .. T - 1 of all epochs (theory.md, section 6). The loop is Python's, because
+XLA's CPU backend runs convolutions inside a compiled loop on one thread. Every random number of
+step t comes from fold_in(key, t), and the order of the examples from fold_in(key, epoch), so that
+a `TrainState` that was stored goes on bit for bit.
+"""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from advknow import validate
+from advknow.models.model import ACTIVATIONS
+from advknow.passes import devices, keys
+from advknow.typing import Array, PyTree, Sharding
+
+SCHEDULES = ("cosine", "constant")
+# The independent streams that a training draws from its one key.
+_INIT, _ORDER, _STEP = 0, 1, 2
+
+Progress = Callable[[dict[str, Any]], None]
+# Called with a TrainState; its arrays are valid during the call only.
+OnStep = Callable[["TrainState"], None]
+# Given the state before the first step, returns the one to go on from, or None to begin with it.
+Restore = Callable[["TrainState"], "TrainState | None"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of SGD; the defaults are the poster's (theory.md, section 6).
+
+    Attributes:
+      epochs: passes over the data.
+      batch_size: examples a step. What is left of an epoch after the last whole batch is dropped
+        (other examples in every epoch); a smaller data set gives one batch of all.
+      learning_rate: at the first step.
+      momentum: in [0, 1).
+      weight_decay: added to the gradient, before the momentum, for every parameter.
+      schedule: "cosine", from learning_rate to 0 over all steps, or "constant".
+      activations: "float32", or "bfloat16": the dtype in which the layers of a backbone that is
+        trained compute. Parameters, batch norm's statistics, features, logits, loss and everything
+        in evaluation mode are float32 either way.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: str = "cosine"
+    activations: str = "float32"
+
+    def __post_init__(self) -> None:
+        validate.integer("epochs", self.epochs, minimum=1)
+        validate.integer("batch_size", self.batch_size, minimum=1)
+        validate.number("learning_rate", self.learning_rate, above=0)
+        validate.number("momentum", self.momentum, minimum=0, maximum=math.nextafter(1, 0))
+        validate.number("weight_decay", self.weight_decay, minimum=0)
+        validate.choice("schedule", self.schedule, SCHEDULES)
+        validate.choice("activations", self.activations, ACTIVATIONS)
+
+
+class Best(NamedTuple):
+    """The best variables so far: `correct` of the validation examples, after `epoch`."""
+
+    variables: PyTree
+    correct: Array
+    epoch: Array
+
+
+class TrainState(NamedTuple):
+    """All that a training needs to go on: a pytree of arrays.
+
+    Attributes:
+      params: what is trained.
+      batch_stats: running statistics of batch norm, {} without.
+      opt_state: optax's.
+      step: () int32, steps done.
+      sums: (2,) float32, the loss and the correct predictions summed over this epoch's steps.
+      key: the training's one key.
+      best: by validation, or None where there is no validation.
+    """
+
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: PyTree
+    step: Array
+    sums: Array
+    key: Array
+    best: Best | None = None
+
+
+class Forward(Protocol):
+    """What is trained (`advknow.training.objective`), hashable by value.
+
+    Equal ones share one compiled step.
+
+    (params, batch_stats, frozen, inputs, key) -> (logits (B, k), batch_stats).
+    """
+
+    def __call__(
+        self, params: PyTree, batch_stats: PyTree, frozen: PyTree, inputs: Array, key: Array, /
+    ) -> tuple[Array, PyTree]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochRecord:
+    """One epoch's means over its steps, and the validation accuracy after it, if any."""
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    learning_rate: float
+    validation_accuracy: float | None = None
+    steps_per_second: float = dataclasses.field(default=0.0, compare=False)
+
+
+def init_key(key: Array) -> Array:
+    """The key from which new parameters are drawn; independent of the training's other draws."""
+    return jax.random.fold_in(keys.typed(key), _INIT)
+
+
+@jax.jit
+def copy(tree: PyTree) -> PyTree:
+    """Copies of the arrays: a step gives up the buffers of the state that it gets."""
+    return jax.tree.map(jnp.copy, tree)
+
+
+def create_state(
+    params: PyTree, batch_stats: PyTree, config: TrainConfig, key: Array
+) -> TrainState:
+    """The state before the first step; `params` and `batch_stats` are copied."""
+    return _start(params, batch_stats, keys.typed(key), config.momentum, config.weight_decay)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _start(
+    params: PyTree, batch_stats: PyTree, key: Array, momentum: float, weight_decay: float
+) -> TrainState:
+    params, batch_stats, key = jax.tree.map(jnp.copy, (params, batch_stats, key))
+    return TrainState(
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=_optimizer(momentum, weight_decay).init(params),
+        step=jnp.zeros((), jnp.int32),
+        sums=jnp.zeros(2, jnp.float32),
+        key=key,
+    )
+
+
+def total_steps(config: TrainConfig, n: int) -> int:
+    """Steps of all epochs over n examples."""
+    return config.epochs * (n // min(config.batch_size, n))
+
+
+def resumed(start: TrainState, restore: Restore | None, total: int) -> TrainState:
+    """What `restore` makes of the state before the first step, or that state itself.
+
+    Raises:
+      TypeError: no TrainState. ValueError: one of other parameters, or past the last step.
+    """
+    found = None if restore is None else restore(start)
+    if found is None:
+        return start
+    if not isinstance(found, TrainState):
+        raise TypeError(f"restore returned a {type(found).__name__}; a TrainState is needed.")
+    if _shapes(found) != _shapes(start):
+        raise ValueError("restore returned the state of another model: its arrays differ.")
+    if int(found.step) > total:
+        raise ValueError(
+            f"restore returned a state of {int(found.step)} steps; this training has only {total}."
+        )
+    return copy(found)
+
+
+def _shapes(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda a: (tuple(a.shape), str(a.dtype)), tree)
+
+
+def learning_rate(config: TrainConfig, step: int, total: int) -> float:
+    """The learning rate of step 0 <= step < total."""
+    return config.learning_rate * float(_decay(config.schedule, step, total))
+
+
+def _decay(schedule: str, step: Any, total: Any) -> Any:
+    if schedule == "constant":
+        return 1.0
+    return 0.5 * (1.0 + jnp.cos(jnp.pi * step / total))
+
+
+def _optimizer(momentum: float, weight_decay: float) -> optax.GradientTransformation:
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.trace(decay=momentum))
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=("forward", "momentum", "weight_decay", "schedule", "sharding"),
+    donate_argnames="state",
+)
+def _step(
+    state: TrainState,
+    frozen: PyTree,
+    inputs: Array,
+    labels: Array,
+    rate: Array,
+    total: Array,
+    *,
+    forward: Forward,
+    momentum: float,
+    weight_decay: float,
+    schedule: str,
+    sharding: Sharding,
+) -> TrainState:
+    """One step of SGD. `rate` and `total` are arrays, so that they cost no compilation."""
+    step_key = jax.random.fold_in(jax.random.fold_in(state.key, _STEP), state.step)
+
+    def mean_loss(params: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
+        logits, batch_stats = forward(params, state.batch_stats, frozen, inputs, step_key)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return losses.mean(), (logits, batch_stats)
+
+    (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    optimizer = _optimizer(momentum, weight_decay)
+    direction, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    rate = rate * _decay(schedule, state.step, total)
+    hits = jnp.sum(jnp.argmax(logits, axis=-1) == labels)
+    after = state._replace(
+        params=jax.tree.map(lambda p, v: p - rate * v, state.params, direction),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        step=state.step + 1,
+        sums=state.sums + jnp.stack([loss, hits.astype(jnp.float32)]),
+    )
+    if sharding is None:
+        return after
+    return jax.lax.with_sharding_constraint(after, devices.replicated(sharding))
+
+
+@functools.partial(jax.jit, static_argnames="n")
+def _order(key: Array, epoch: int, n: int) -> Array:
+    return jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch), n)
+
+
+@functools.partial(jax.jit, static_argnames=("size", "sharding"))
+def _take(
+    inputs: Array, labels: Array, order: Array, position: int, size: int, sharding: Sharding
+) -> tuple[Array, Array]:
+    """The next batch. A program of its own: it depends on N, and the costly step must not."""
+    chosen = jax.lax.dynamic_slice_in_dim(order, position * size, size)
+    batch = inputs[chosen], labels[chosen]
+    return batch if sharding is None else jax.lax.with_sharding_constraint(batch, sharding)
+
+
+@jax.jit
+def _all_finite(tree: PyTree) -> Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def epochs(
+    state: TrainState,
+    forward: Forward,
+    frozen: PyTree,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    config: TrainConfig,
+    *,
+    progress: Progress | None = None,
+    progress_steps: int | None = None,
+    on_step: OnStep | None = None,
+    sharding: Sharding = None,
+) -> Iterator[tuple[TrainState, EpochRecord]]:
+    """Trains from `state.step` to the last epoch; yields the state and its record after each.
+
+    Nothing is fetched from the device within an epoch. A yielded state is valid until the next is
+    asked for, since its buffers are given up; `copy` what is to be kept.
+
+    Args:
+      state: the start. Its arrays are given up.
+      forward: what is trained.
+      frozen: arrays that `forward` reads and nothing changes.
+      inputs: (N, ...), kept on the device as they are (images as bytes).
+      labels: (N,) integers.
+      config: the settings.
+      progress: called with {"kind": "step", "step", "steps"}.
+      progress_steps: every so many steps; never where None.
+      sharding: over devices. A batch that they do not divide is computed whole on each of them: a
+        padded one would have other statistics of batch norm.
+      on_step: called with the state after each step but the last of an epoch, which is yielded.
+
+    Raises:
+      FloatingPointError: the loss or a parameter is NaN or infinite after an epoch.
+    """
+    n = len(inputs)
+    size = min(config.batch_size, n)
+    steps_per_epoch = n // size
+    total = total_steps(config, n)
+    step, best = int(state.step), state.best
+    constants = (inputs, np.asarray(labels, np.int32), np.float32(config.learning_rate))
+    if sharding is None:
+        device_inputs, device_labels, rate = (jnp.asarray(a) for a in constants)
+    else:
+        state, frozen = devices.replicate((state, frozen), sharding)
+        device_inputs, device_labels, rate = devices.replicate(constants, sharding)
+    device_total = devices.replicate(jnp.float32(total), sharding)
+    divided = sharding if devices.divides(size, sharding) else None
+    while step < total:
+        epoch = step // steps_per_epoch
+        started, first = time.perf_counter(), step
+        order = _order(state.key, epoch, n)
+        while step < (epoch + 1) * steps_per_epoch:
+            batch = _take(
+                device_inputs, device_labels, order, step % steps_per_epoch, size, divided
+            )
+            state = _step(
+                state._replace(best=None),  # the best variables stay; they are not given up
+                frozen,
+                *batch,
+                rate,
+                device_total,
+                forward=forward,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+                schedule=config.schedule,
+                sharding=sharding,
+            )
+            step += 1
+            if progress is not None and progress_steps is not None and step % progress_steps == 0:
+                progress({"kind": "step", "step": step, "steps": total})
+            if on_step is not None and step % steps_per_epoch:
+                on_step(state._replace(best=best))
+        sums, finite = devices.fetch(
+            (state.sums, _all_finite((state.sums, state.params, state.batch_stats)))
+        )
+        if not finite:
+            raise FloatingPointError(
+                f"NaN or infinity in the loss or the parameters in epoch {epoch + 1} of "
+                f"{config.epochs} with learning_rate={config.learning_rate:g}; try a smaller one."
+            )
+        state = state._replace(sums=jnp.zeros_like(state.sums), best=best)
+        record = EpochRecord(
+            epoch=epoch + 1,
+            loss=float(sums[0]) / steps_per_epoch,
+            train_accuracy=float(sums[1]) / (steps_per_epoch * size),
+            learning_rate=learning_rate(config, step - 1, total),
+            steps_per_second=(step - first) / (time.perf_counter() - started),
+        )
+        yield state, record
+
+
+def report(progress: Progress | None, record: EpochRecord, config: TrainConfig) -> None:
+    """Calls `progress` with an epoch's record as {"kind": "epoch", "epochs", ...}."""
+    if progress is not None:
+        progress({"kind": "epoch", "epochs": config.epochs, **dataclasses.asdict(record)})

@@ -1,0 +1,140 @@
+"""Other people's models: linen, nnx, functions, and a model named on the command line."""
+
+import json
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from launching import launch
+
+from advknow import attacks, check_model, transferability
+from advknow.models import adapters
+
+X = np.random.default_rng(0).uniform(size=(20, 6)).astype(np.float32)
+KEY = jax.random.key(0)
+ATTACK = attacks.fgsm(eps=0.05)
+
+
+class Linen(nn.Module):
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        x = nn.BatchNorm(use_running_average=not train)(nn.Dense(self.width)(x))
+        return nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(nn.tanh(x)))
+
+
+class Nnx(nnx.Module):
+    def __init__(self, rngs):
+        self.first, self.last = nnx.Linear(6, 8, rngs=rngs), nnx.Linear(8, 3, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x):
+        return self.last(self.dropout(nnx.tanh(self.first(x))))
+
+
+def linen(seed):
+    return Linen().init(jax.random.key(seed), X[:1], train=False)
+
+
+def alpha1(f, g):
+    return transferability(f, g, X, attack=ATTACK, key=KEY).alpha1
+
+
+def test_linen_gives_what_a_plain_function_gives_and_is_in_evaluation_mode():
+    f, g = (adapters.from_linen(Linen(), linen(seed), train=False) for seed in (0, 1))
+    plain = [lambda x, s=s: Linen().apply(linen(s), x, train=False) for s in (0, 1)]
+    np.testing.assert_allclose(alpha1(f, g), alpha1(*plain), rtol=1e-6)
+    assert check_model(f, X, key=KEY).flags == ()
+
+
+def test_other_weights_share_one_program():
+    traced = []
+
+    class Counted(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            traced.append(1)
+            return nn.Dense(3)(x)
+
+    first = Counted().init(jax.random.key(0), X[:1])
+    call = jax.jit(lambda f, x: f(x))
+    call(adapters.from_linen(Counted(), first), X)
+    before = len(traced)
+    other = jax.tree.map(lambda a: a + 1, first)
+    moved = call(adapters.from_linen(Counted(), other), X)
+    assert len(traced) == before
+    np.testing.assert_allclose(moved, Counted().apply(other, X), rtol=1e-6)
+
+
+def test_nnx_takes_the_weights_of_now():
+    module = Nnx(nnx.Rngs(0))
+    module.eval()
+    f, x = adapters.from_nnx(module), jnp.asarray(X)
+    before = f(x)
+    np.testing.assert_allclose(before, module(x), rtol=1e-6)
+    module.last.bias[...] = module.last.bias[...] + 1.0
+    np.testing.assert_array_equal(f(x), before)
+    again = adapters.from_nnx(module)
+    np.testing.assert_allclose(again(x), before + 1.0, rtol=1e-5)
+    assert alpha1(f, again) > 0
+    assert check_model(f, X, key=KEY).flags == ()
+
+
+def test_nnx_in_train_mode_is_seen():
+    module = Nnx(nnx.Rngs(0))
+    module.train()
+    # Every call begins with the same stream, so that a row's mask depends on the row's place.
+    assert check_model(adapters.from_nnx(module), X, key=KEY).flags == ("batch_dependent",)
+
+
+def test_hostile_input():
+    with pytest.raises(TypeError, match="has no apply; a flax.linen.Module is needed"):
+        adapters.from_linen(3, {})
+    with pytest.raises(ValueError, match="mutable is not accepted"):
+        adapters.from_linen(Linen(), linen(0), train=True, mutable=["batch_stats"])
+    with pytest.raises(TypeError, match="module is a int; a flax.nnx.Module is needed"):
+        adapters.from_nnx(3)
+
+
+MODELS = """
+import jax, jax.numpy as jnp
+
+def make(seed=0):
+    w = jax.random.normal(jax.random.key(seed), (1024, 10)) / 32
+    return lambda x: x.reshape(x.shape[0], -1) @ w
+
+def other():
+    return make(1)
+
+def wrong():
+    return lambda x: x
+
+number = 3
+"""
+
+
+@pytest.mark.slow
+def test_a_model_on_the_command_line(tmp_path):
+    (tmp_path / "theirs.py").write_text(MODELS)
+    flags = ["--dataset=digits", "--nocorrect_only", "--num_examples=40", "--num_steps=3"]
+    measured = ["--source=theirs:make", "--target=theirs:other", "--workdir=m"]
+    done = launch("measure", *measured, *flags, cwd=tmp_path)
+    assert "source_to_target" in done.stdout
+    found = json.loads((tmp_path / "m" / "measure.json").read_text())
+    assert found["source_to_target"]["n"] == 40
+    assert found["audit"]["source"]["flags"] == []
+    for source, message in (
+        ("nowhere:make", "no module 'nowhere'"),
+        ("theirs:absent", "module 'theirs' has no 'absent'"),
+        ("theirs:number", "theirs:number is a int; a function without arguments"),
+        ("theirs:wrong", "(batch, outputs)"),
+    ):
+        flawed = [f"--source={source}", "--target=theirs:other"]
+        failed = launch("measure", *flawed, *flags, cwd=tmp_path, check=False)
+        assert failed.returncode == 2, source
+        assert failed.stderr.startswith("error: ")
+        assert message in failed.stderr, failed.stderr

@@ -1,0 +1,111 @@
+"""The layout: who may import whom, and what stands at the top."""
+
+import ast
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PACKAGE = ROOT / "advknow"
+
+# Packages of others that only these parts of advknow may import.
+RESERVED = {
+    "flax": ("models",),
+    "tensorflow_datasets": ("data",),
+    "tensorflow": ("data",),
+    "sklearn": ("data",),
+    "matplotlib": ("report",),
+    "orbax": ("runs",),
+    "optax": ("training", "synthetic", "benchmark"),
+    "torch": ("benchmark",),
+    "absl": (),
+    "tqdm": (),
+}
+# The benchmark's other files work without PyTorch.
+NEEDS_TORCH = ("torch_models.py", "torch_peer.py", "theirs.py", "checks.py", "synthetic_peer.py")
+# Processes of the benchmark, run as python -m advknow.benchmark.NAME.
+PROCESSES = ("convolutions.py", "synthetic_peer.py", "growth_point.py")
+# From the ground up: each floor may import those before it, and its own.
+FLOORS = (
+    ("typing", "version"),
+    ("validate",),
+    ("passes",),
+    ("losses",),
+    ("inner_product",),
+    ("gram",),
+    ("attacks",),
+    ("alphas",),
+    ("matching",),
+    ("generalized",),
+    ("links",),
+    ("audit",),
+    ("convolution",),
+    ("models",),
+    ("data",),
+    ("training",),
+    ("runs",),
+    ("synthetic",),
+    ("experiments",),
+    ("report",),
+    ("benchmark",),
+)
+FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
+
+
+def _part(path: pathlib.Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+# Parsed here: Python 3.11 cannot parse on two threads, and a thread that prints a traceback does.
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
+
+
+def _imports(path: pathlib.Path) -> set[str]:
+    found = set()
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_every_part_has_a_floor():
+    assert len(FILES) > 20
+    assert {_part(path) for path in FILES} == {*FLOOR, "__init__"}
+    assert "advknow.losses" in _imports(PACKAGE / "gram.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    part = _part(path)
+    for name in _imports(path):
+        top, _, rest = name.partition(".")
+        assert top != "launch", f"{path} imports {name}"
+        if top in RESERVED:
+            assert part in RESERVED[top], f"{path} imports {name}"
+        inner = rest.partition(".")[0]
+        if top == "advknow" and inner in FLOOR and part != "__init__":
+            assert FLOOR[inner] <= FLOOR[part], f"{path} imports {name}"
+        if part == "report":
+            assert top != "jax", f"{path} imports {name}"
+        if top == "torch":
+            assert path.name in NEEDS_TORCH, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_library_does_not_print_or_unpickle(path):
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            refused = {"print", "eval", "exec"} - ({"print"} if path.name in PROCESSES else set())
+            assert node.func.id not in refused, f"{path}:{node.lineno}"
+    assert not {name for name in _imports(path) if re.match(r"(pickle|dill|marshal)\b", name)}
+
+
+def test_only_the_agreed_folders_stand_at_the_top():
+    agreed = {"advknow", "launch", "tests", "notebooks"}
+    folders = {p.name for p in ROOT.iterdir() if p.is_dir() and any(p.rglob("*.py"))}
+    hidden = {name for name in folders if name.startswith((".", "build")) or name == "runs"}
+    assert folders - hidden <= agreed
