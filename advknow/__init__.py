@@ -1,36 +1,48 @@
 """advknow: when does attacking a model tell you what it can teach?
 
-The definitions of Liang et al. (ICML 2021, arXiv 2006.14512) in JAX. The theory:
+The definitions of Liang et al. (ICML 2021, arXiv 2006.14512) in JAX; theory.md beside this file has
+every equation, and which function computes it. The package's top level is the paper's table of
+contents:
 
     losses          adversarial losses l(y, y') and what their Hessian does
     inner_product   <u, v>_H and |v|_H
-    attacks         fgsm, pgd, singular: delta
-    metrics         alpha1, alpha2, alpha1*alpha2: `transferability`
-    small_eps       the same of the small-eps attacks, both directions at once
-    generalized     A1, A2 and rho^2 of all attacks of the source: `generalized_transferability`
-    matching        gradient matching, function matching and knowledge transfer distances
-    theorems        Theorems 2 and 3 as inequalities
-    chain           all of it as one call: `chain`
-    audit           whether a model's figures can be trusted: `check_model`
-    moments         mergeable sums; attack_sums, matching.sums: those of A1, A2 and the distances
+    gram            J_S J_S', J_T J_S', J_T J_T': what all attacks and distances are made of
+    attacks         fgsm, pgd, singular: attack(f, x, key) -> delta                    section 1
+    alphas          alpha1, alpha2, alpha1*alpha2, at finite eps and in its limit      section 2
+    generalized     A1, A2 and rho^2 of all attacks of the source                      section 3
+    matching        gradient matching, function matching, knowledge transfer distances 3 and 4
+    links           the chain of them, the theorems as inequalities                    section 4
+    audit           whether a model's figures can be trusted
 
-and what the experiments need beside it: models, data, training, checkpoints, experiments, report.
+and folders for what is not in the paper: passes (one pass over a sample), convolution, models,
+data, training, runs (what a workdir keeps), statistics, experiments, synthetic, report, benchmark.
 """
 
-from advknow import attacks, inner_product, losses, matching
-from advknow.alphas.finite import Transferability, from_deltas, perturb, transferability
-from advknow.alphas.small_eps import small_eps_transferability
+import importlib
+from typing import Any
+
+from advknow import alphas, attacks, inner_product, losses, matching, passes
+from advknow.alphas import (
+    Transferability,
+    from_deltas,
+    perturb,
+    small_eps_transferability,
+    transferability,
+)
 from advknow.audit import Audit, check_model
-from advknow.generalized.measure import Generalized, generalized_transferability
-from advknow.links.measure import Chain, chain
+from advknow.generalized import Generalized, generalized_transferability
+from advknow.links import Chain, Paths, chain
 from advknow.version import __version__
 
 __all__ = [
     "Audit",
     "Chain",
     "Generalized",
+    "Paths",
     "Transferability",
     "__version__",
+    "adapters",
+    "alphas",
     "attacks",
     "chain",
     "check_model",
@@ -39,7 +51,15 @@ __all__ = [
     "inner_product",
     "losses",
     "matching",
+    "passes",
     "perturb",
     "small_eps_transferability",
     "transferability",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`advknow.adapters`, imported when it is first asked for: it brings flax."""
+    if name == "adapters":
+        return importlib.import_module("advknow.models.adapters")
+    raise AttributeError(f"module 'advknow' has no attribute {name!r}")

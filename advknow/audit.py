@@ -13,10 +13,10 @@
     not_converged        twice the steps change the mean loss by > 10 %    alpha1, by num_steps
     random_start_spread  another start changes the mean loss by > 10 %     all alphas, by the key
 
-The thresholds of the first five are rounding or exact; the others' are a tenth, below the standard
-errors of a hundred examples. What presupposes an earlier check is left out where that one failed:
-the four on the attack need finite, deterministic outputs of each row on its own, and look only at
-examples whose gradient is not 0.
+The thresholds of the first five are rounding or exact; the others' are 5 or 10 %, below the
+standard errors of a hundred examples. What presupposes an earlier check is left out where that one
+failed: the four on the attack need finite, deterministic outputs of each row on its own, and look
+only at examples whose gradient is not 0.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from advknow import validate
-from advknow.alphas import finite as metrics
+from advknow.alphas import perturb
 from advknow.attacks import objectives, pgd
 from advknow.passes import keys
 from advknow.passes.apply_fn import as_pytree, output_spec
@@ -246,7 +246,7 @@ def _check_attack(f, x, eps, bounds, num_steps, key, batch_size, judge) -> None:
             bounds=bounds,
             objective="cross_entropy" if output_spec(f, x).shape[-1] > 1 else "output_deviation",
         )
-        delta = metrics.perturb(f, x, attack=attack, key=key, batch_size=batch_size)
+        delta = perturb(f, x, attack=attack, key=key, batch_size=batch_size)
         return np.asarray(_loss(f, x, delta), np.float64)[moves]
 
     before = clean.astype(np.float64)[moves]

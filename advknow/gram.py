@@ -10,9 +10,9 @@ difference keeps eight digits of the distance where float32 keeps three; the lin
 can hang on two of them).
 """
 
+import dataclasses
 import functools
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,17 +22,16 @@ import threadpoolctl
 from advknow import inner_product, losses
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
-from advknow.passes import batching, devices
-from advknow.passes.apply_fn import as_pytree, output_spec, vjp_rows
-from advknow.passes.batching import Sample
-from advknow.typing import ApplyFn, Array, ArrayLike, Progress, Sharding
+from advknow.passes import Batch, Need, Shapes, devices
+from advknow.passes.apply_fn import vjp_rows
+from advknow.typing import ApplyFn, Array, ArrayLike
 
-# Below this share of the largest singular value, in units of the models' rounding, is noise.
+# A singular value below this share of the largest, in units of the models' rounding, is noise.
 NOISE = 16.0
 # Measured on two cores (`python -m advknow.benchmark.growth_point outputs 10`, or 30, 100).
-# Of Jacobians in float64, converted and multiplied at once: a cache's worth.
+# Numbers of Jacobians converted to float64 and multiplied at once: they fit a cache.
 NUMBERS_AT_ONCE = 2**17
-# From so many multiplications all threads of BLAS gain. After smaller products the others would
+# From so many multiplications on, several threads of BLAS gain. After smaller products they would
 # wait busily for the next, on the cores that compute the following batch's gradients.
 LARGE_PRODUCT = 2**24
 
@@ -115,7 +114,7 @@ def source_attacks(grams: Grams, *, count: int | None = None) -> Deviations:
 
     Args:
       grams: of B examples.
-      count: only the strongest so many; all r = min(n, m) by default.
+      count: how many, the strongest; all r = min(n, m) by default.
     """
     m = grams.source.shape[-1]
     rank = min(grams.num_inputs, m)
@@ -154,6 +153,7 @@ def strongest(gram: np.ndarray, root: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(values[:, -1], 0.0))
 
 
+@functools.lru_cache(maxsize=64)
 def loss_for(loss: AdversarialLoss, given: Loss | None, num_outputs: int) -> AdversarialLoss:
     """The loss that the source is attacked with.
 
@@ -204,15 +204,14 @@ def _jacobians(f_source, f_target, x, *, loss, source_loss):
     )
 
 
-def check_finite(f_source: np.ndarray, f_target: np.ndarray) -> None:
-    """Raises ValueError where what is of a model, (B, ...) each, holds NaN or infinity."""
-    for name, values in (("f_source", f_source), ("f_target", f_target)):
-        bad = int((~np.isfinite(values).reshape(len(values), -1).all(axis=1)).sum())
-        if bad:
-            raise ValueError(
-                f"{name} or its gradient is NaN or infinite for {bad} of {len(values)} examples of "
-                "a batch; finite numbers are needed."
-            )
+def check_finite(name: str, values: np.ndarray) -> None:
+    """Raises ValueError where that model's values, (B, ...), hold NaN or infinity."""
+    bad = int((~np.isfinite(values).reshape(len(values), -1).all(axis=1)).sum())
+    if bad:
+        raise ValueError(
+            f"{name} or its gradient is NaN or infinite for {bad} of {len(values)} examples of a "
+            "batch; finite numbers are needed."
+        )
 
 
 @functools.cache
@@ -258,7 +257,8 @@ def of_batch(
     m, n = j_source.shape[1:]
     products = _products(j_source, j_target)
     source, cross, target = products[:, :m, :m], products[:, m:, :m], products[:, m:, m:]
-    check_finite(source, target)
+    check_finite("f_source", source)
+    check_finite("f_target", target)
     return Grams(
         source=source,
         cross=cross,
@@ -272,43 +272,33 @@ def of_batch(
     )
 
 
-def of_sample(
-    f_source: ApplyFn,
-    f_target: ApplyFn,
-    x: Sample,
-    *,
-    loss: Loss,
-    source_loss: Loss | None = None,
-    batch_size: int = 64,
-    sharding: Sharding = None,
-    progress: Progress | None = None,
-    stage: str = "gradients",
-) -> Iterator[Grams]:
-    """The Gram matrices of a sample, a batch at a time.
+@dataclasses.dataclass(frozen=True)
+class GramsOf:
+    """Need: the `Grams` of two models of a pass.
 
-    Args:
-      f_source: (B, ...) -> (B, m), each row on its own. f_target: (B, ...) -> (B, d).
-      x: (N, ...) floats or an iterable of batches.
-      loss: whose H_T is meant. source_loss: that of the source; see `loss_for`.
-      batch_size: examples in one program. sharding: over devices.
-      progress: called with (stage, examples done, N or None) after each batch.
-      stage: its name for what is done.
-
-    Raises:
-      ValueError, TypeError: x, the models or the losses do not fit each other; NaN or infinity.
+    Attributes:
+      loss: whose H_T is meant.
+      source_loss: whose H_S is meant; None: what `loss_for` chooses.
+      source, target: the models' names in the pass.
     """
-    target_loss = losses.get(loss)
-    f_source = devices.replicate(as_pytree(f_source, name="f_source"), sharding)
-    f_target = devices.replicate(as_pytree(f_target, name="f_target"), sharding)
-    done, used_source_loss = 0, None
-    for batch, count, _ in batching.batches(x, batch_size, sharding=sharding):
-        if used_source_loss is None:
-            m = output_spec(f_source, batch, name="f_source").shape[-1]
-            output_spec(f_target, batch, name="f_target")
-            used_source_loss = loss_for(target_loss, source_loss, m)
-        yield of_batch(
-            f_source, f_target, batch, count, loss=target_loss, source_loss=used_source_loss
+
+    loss: AdversarialLoss
+    source_loss: Loss | None = None
+    source: str = "f_source"
+    target: str = "f_target"
+    needs: ClassVar[tuple[Need, ...]] = ()
+
+    def __call__(self, batch: Batch) -> Grams:
+        return of_batch(
+            batch.models[self.source],
+            batch.models[self.target],
+            batch.x,
+            batch.count,
+            loss=self.loss,
+            source_loss=self.of_source(batch.shapes),
         )
-        done += count
-        if progress is not None:
-            progress(stage, done, batching.total(x))
+
+    def of_source(self, shapes: Shapes) -> AdversarialLoss:
+        """The loss that the source is attacked with."""
+        given: Any = self.source_loss
+        return loss_for(self.loss, given, shapes.outputs[self.source])

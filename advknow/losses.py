@@ -34,8 +34,8 @@ class AdversarialLoss:
         Hessian-defined inner product to the Euclidean one; None: by an eigendecomposition of H.
       limit: (y, v) -> the leading term of l(y, y + t v) in t, at t = 1: (B,). None: 1/2 v' H v.
       has_hessian: False where `value` has no Hessian at y' = y and hvp and root stand in for it.
-      constant_hessian: True where H is the same for every y, so that a distance needs no system of
-        equations in all the entries of A at once (theory.md section 3).
+      constant_hessian: True where H is the same for every y; else a distance has to solve for all
+        the entries of A at once (theory.md section 3).
     """
 
     name: str

@@ -37,6 +37,6 @@ class AttackFn(Protocol):
 
 
 class Progress(Protocol):
-    """Told how long work goes on: (stage, done, total or None, note). The library never prints."""
+    """Told how far work has come: (stage, done, total or None, note). The library never prints."""
 
     def __call__(self, stage: str, done: int, total: int | None, note: str = "") -> None: ...

@@ -2,20 +2,17 @@
 
 Five architectures learn a source task; the attack on the target's model is carried to each source
 (direction T -> S), and each is transferred to the target with few labels. Prints the poster's
-table with the poster's figures beside it, and writes results.json, results.csv and figure.png.
+table with the poster's figures beside it, and writes results.json, results.csv, records.csv and
+figure.png.
 
     python -m launch.adv2know --preset=digits --workdir=runs/adv2know
 """
 
 from absl import flags
 
-from advknow.experiments import adv2know
-from launch import app, experiment, memory, tensorboard
+from launch import experiment
 
-flags.adopt_module_key_flags(app)
-flags.adopt_module_key_flags(tensorboard)
-flags.adopt_module_key_flags(memory)
 flags.adopt_module_key_flags(experiment)
 
 if __name__ == "__main__":
-    experiment.main(adv2know.preset, __doc__)
+    experiment.main("adv2know", __doc__)

@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -128,6 +129,18 @@ def _on_signal(number: int, frame: object) -> None:
         raise KeyboardInterrupt
     _asked_to_stop.append(number)
     print("stopping: saving what is done (once more stops at once)", file=sys.stderr, flush=True)
+
+
+def session() -> dict[str, Any]:
+    """How the flags want work done: `advknow.runs.session.session`'s keyword arguments."""
+    from launch.progress import reporter
+
+    return {
+        "progress": reporter(quiet=QUIET.value),
+        "save_interval": SAVE_INTERVAL.value,
+        "stop": stop_requested,
+        "num_devices": NUM_DEVICES.value,
+    }
 
 
 def command() -> str:

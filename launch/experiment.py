@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from absl import flags
 
-from advknow.experiments.config import TRANSFER_METHODS, ExperimentConfig, scaled
+from advknow.experiments.config import ExperimentConfig, scaled
+from advknow.experiments.presets import preset
+from advknow.training.fine_tuning import METHODS
 from launch import app, memory, tensorboard
-from launch.progress import reporter
 
 PRESET = flags.DEFINE_string(
     "preset",
@@ -39,7 +40,7 @@ NUM_EXAMPLES = flags.DEFINE_integer(
 TRANSFER_METHOD = flags.DEFINE_enum(
     "transfer_method",
     None,
-    list(TRANSFER_METHODS),
+    list(METHODS),
     "Train a new last_layer with f_S frozen, all layers, or a last layer in closed_form.",
 )
 TRANSFER_EPOCHS = flags.DEFINE_integer("transfer_epochs", None, "Epochs of the transfer.")
@@ -65,10 +66,23 @@ BATCH_NORM_DRIFT = flags.DEFINE_bool(
 )
 
 
-def configuration(preset: ExperimentConfig) -> ExperimentConfig:
-    """The preset with the overrides of the flags."""
+SET = flags.DEFINE_multi_string(
+    "set",
+    [],
+    "NAME=VALUE, any field of the configuration by its dotted name: transfer.repeats=3, "
+    "sources.*.training.epochs=5, sources.LeNet.width=0.5, attack.num_steps=20; again for another. "
+    "config.json in the workdir shows all names.",
+)
+flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(tensorboard)
+flags.adopt_module_key_flags(memory)
+
+
+def configuration(found: ExperimentConfig) -> ExperimentConfig:
+    """The preset with the changes that the flags ask for."""
     return scaled(
-        preset,
+        found,
+        settings=SET.value,
         seed=SEED.value,
         data_dir=DATA_DIR.value,
         epochs=EPOCHS.value,
@@ -86,28 +100,30 @@ def configuration(preset: ExperimentConfig) -> ExperimentConfig:
     )
 
 
-def main(preset: Callable[[str], ExperimentConfig], usage: str) -> None:
-    """Runs the experiment of the flags, prints its table, draws its figure."""
+def main(experiment: str, usage: str, slips: Callable[[], dict[str, bool]] = lambda: {}) -> None:
+    """Runs the experiment of the flags, prints its table, draws its figure.
+
+    Args:
+      experiment: "adv2know" or "know2adv". usage: the launcher's docstring.
+      slips: those of the authors that the launcher's own flags ask for.
+    """
 
     def run() -> None:
         from advknow.experiments.run import run as run_experiment
         from advknow.report import figures, tables
 
-        config = configuration(preset(PRESET.value))
+        config = configuration(preset(experiment, PRESET.value, **slips()))
         workdir = WORKDIR.value
         if workdir is None:
             workdir = f"runs/{config.experiment}-{config.preset}"
         results = run_experiment(
             config,
             workdir,
-            progress=reporter(quiet=app.QUIET.value),
             command=app.command(),
-            save_interval=app.SAVE_INTERVAL.value,
-            stop=app.stop_requested,
             on_event=tensorboard.writer(workdir),
-            num_devices=app.NUM_DEVICES.value,
             strict=app.STRICT.value,
             memory_limit_gib=memory.LIMIT_GIB.value,
+            **app.session(),
         )
         if app.is_main():
             figure = pathlib.Path(workdir) / "figure.png"
@@ -116,6 +132,8 @@ def main(preset: Callable[[str], ExperimentConfig], usage: str) -> None:
         print("\n".join(tables.audit(results.audit)))
         if not app.QUIET.value:
             print(tables.times(results))
-        print(f"results.json, results.csv, config.json and figure.png are in {workdir}")
+        print(
+            f"results.json, results.csv, records.csv, config.json and figure.png are in {workdir}"
+        )
 
     app.run(run, usage=usage, resumes=lambda: True)

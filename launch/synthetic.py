@@ -9,9 +9,6 @@ b2. Writes config.json, results.csv (the columns of the authors' tables), result
 figure.png; the first form data.npz and weights.npz too. Prints the table.
 """
 
-import shlex
-import sys
-
 from absl import flags
 
 from launch import app
@@ -75,7 +72,7 @@ def main() -> None:
         weights_file=WEIGHTS.value,
         progress=reporter(quiet=app.QUIET.value),
         stop=app.stop_requested,
-        command=shlex.join(["python", "-m", "launch.synthetic", *sys.argv[1:]]),
+        command=app.command(),
     ).to_dict()
     figures.save(report.figure(results), f"{WORKDIR.value}/figure.png")
     print(report.text(results))

@@ -3,6 +3,9 @@
 import numpy as np
 import oracles
 
+from advknow import gram
+from advknow.passes.apply_fn import as_pytree
+
 
 def source_attacks(jacobian, hessian):
     """delta^(i) of every example by an SVD: (B, m, n), H (B, m, m) -> (B, r, n), r = min(n, m).
@@ -88,3 +91,10 @@ def random_hessian(seed, d, *, rank=None):
     """A random positive semi-definite matrix (d, d) of that rank."""
     factor = np.random.default_rng(seed).normal(size=(d, rank or d))
     return factor @ factor.T / d
+
+
+def grams(source, target, x, *, loss):
+    """The Gram matrices of these examples in one batch; both models attacked with the loss."""
+    return gram.of_batch(
+        as_pytree(source), as_pytree(target), x, len(x), loss=loss, source_loss=loss
+    )

@@ -1,7 +1,7 @@
-"""The record of alpha1, alpha2 and alpha1*alpha2, finalized from their sums (theory.md section 2).
+"""The record of alpha1, alpha2 and alpha1*alpha2, from their sums (theory.md section 2).
 
-Plug-in and unbiased squares, and standard errors: everything that statistics says of the means in
-`advknow.alphas.sums`, in float64 on the host.
+Plug-in and unbiased squares and standard errors, of the means that `advknow.alphas.sums` gives, in
+float64 on the host.
 """
 
 import dataclasses
@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from advknow.alphas import sums as moments
+from advknow.alphas.formula import square_of_norm, unbiased
+from advknow.alphas.sums import TransferSums, TransferValues
+from advknow.passes import merge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Transferability:
       valid: (N,) bool, which examples of x were used.
       alpha1_se: standard error of alpha1 over examples; None for n = 1.
       alpha2_squared_se, alpha1_alpha2_squared_se: delete-a-group jackknife standard errors of the
-        plug-in squares over `moments.NUM_GROUPS` groups; None with fewer than two groups.
+        plug-in squares over `sums.NUM_GROUPS` groups; None with fewer than two groups.
     """
 
     alpha1: float
@@ -64,35 +66,27 @@ class Transferability:
         }
 
 
-def _square(matrix: np.ndarray) -> float:
-    return float(np.sum(matrix**2))
-
-
 def _jackknife(matrices: np.ndarray, counts: np.ndarray) -> float | None:
     """Standard error of |sum of matrices / count|_F^2, leaving out one group at a time."""
     groups = np.flatnonzero(counts > 0)
     if len(groups) < 2:
         return None
     matrix, count = matrices.sum(axis=0), counts.sum()
-    left_out = np.array([_square((matrix - matrices[g]) / (count - counts[g])) for g in groups])
+    left_out = np.array(
+        [square_of_norm((matrix - matrices[g]) / (count - counts[g])) for g in groups]
+    )
     k = len(groups)
     return float(np.sqrt((k - 1) / k * np.sum((left_out - left_out.mean()) ** 2)))
 
 
-def finalize(
-    sums: moments.TransferSums, alpha1_per_example: np.ndarray, valid: np.ndarray
-) -> Transferability:
-    """The record of these sums (`advknow.alphas.sums`).
-
-    Args:
-      sums: over all examples, merged.
-      alpha1_per_example: (N,) alpha1, read where `valid`.
-      valid: (N,) bool.
+def finalize(sums: TransferSums, values: TransferValues) -> Transferability:
+    """The record of these sums and values, over all examples.
 
     Raises:
       ValueError: a model returned NaN or infinity, or no example has a direction.
     """
-    sums = moments.merge(sums)
+    sums = merge(sums)
+    valid = np.asarray(values.valid, bool)
     n, degenerate = int(sums.used.sum()), int(sums.degenerate.sum())
     if sums.nonfinite.sum() > 0:
         raise ValueError(
@@ -105,31 +99,26 @@ def finalize(
             "beyond rounding under the attack: eps=0, a saturated or constant model, or an attack "
             "that makes no progress)."
         )
-    mean = sums.outer.sum(axis=0) / n
-    weighted_mean = sums.weighted_outer.sum(axis=0) / n
-    alpha1 = float(sums.alpha1.sum() / n)
-    mean_square = float(sums.alpha1_squared.sum() / n)
-    alpha2_squared, product_squared = _square(mean), _square(weighted_mean)
-    several = n > 1
-    per_example = np.asarray(alpha1_per_example, np.float64)[valid]
-    # From the values: where they are nearly equal, float32's sums of squares say nothing of it.
-    alpha1_se = float(per_example.std(ddof=1)) / n**0.5 if several else None
+    alpha2_squared = square_of_norm(sums.outer.sum(axis=0) / n)
+    product_squared = square_of_norm(sums.weighted_outer.sum(axis=0) / n)
+    per_example = np.asarray(values.alpha1, np.float64)[valid]
     return Transferability(
-        alpha1=alpha1,
+        alpha1=float(sums.alpha1.sum() / n),
         alpha1_per_example=per_example,
         alpha2=alpha2_squared**0.5,
         alpha1_alpha2=product_squared**0.5,
         alpha2_squared=alpha2_squared,
         alpha1_alpha2_squared=product_squared,
-        alpha2_squared_unbiased=(n * alpha2_squared - 1.0) / (n - 1) if several else None,
-        alpha1_alpha2_squared_unbiased=(
-            (n * product_squared - mean_square) / (n - 1) if several else None
+        alpha2_squared_unbiased=unbiased(alpha2_squared, 1.0, n),
+        alpha1_alpha2_squared_unbiased=unbiased(
+            product_squared, float(sums.alpha1_squared.sum() / n), n
         ),
         n=n,
         n_degenerate=degenerate,
         n_alpha1_above_one=int(sums.above_one.sum()),
         valid=valid,
-        alpha1_se=alpha1_se,
+        # From the values: where they are nearly equal, float32 sums of squares lose the spread.
+        alpha1_se=float(per_example.std(ddof=1)) / n**0.5 if n > 1 else None,
         alpha2_squared_se=_jackknife(sums.outer, sums.used),
         alpha1_alpha2_squared_se=_jackknife(sums.weighted_outer, sums.used),
     )

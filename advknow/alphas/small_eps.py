@@ -1,24 +1,27 @@
 """alpha1, alpha2 and alpha1*alpha2 in the small-eps limit, both directions in one pass.
 
-`transferability(attack=attacks.singular(...), linearize=True)` needs an attack a model and then
-carries it over; here all of it comes from the Gram matrices that A1 and the distances use too. For
-the attack i below the top, alpha1 divides by the TOP singular value of the other model's Jacobian
-(theory.md section 7), so that it is A1^(i) of section 3.
+`transferability(attack=attacks.singular(...), linearize=True)` attacks each model and carries the
+attack over; here everything comes from the Gram matrices that A1 and the distances use too. For an
+attack i below the top, alpha1 divides by the TOP singular value of the other model's Jacobian, so
+that it is A1^(i) (theory.md sections 3 and 7).
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
-from advknow import gram, losses, validate
-from advknow.alphas import finite as metrics
-from advknow.alphas import sums as moments
-from advknow.alphas.finite import Transferability
-from advknow.gram import Grams
+from advknow import gram, losses, passes, validate
+from advknow.alphas import sums
+from advknow.alphas.record import Transferability, finalize
+from advknow.gram import Grams, GramsOf
 from advknow.inner_product import Loss
+from advknow.passes import Batch, Measure, Need, Shapes, Totals
 from advknow.passes.batching import Sample
 from advknow.typing import ApplyFn, Progress, Sharding
 
-_sums = jax.jit(moments.of_batch)
+_sums = jax.jit(sums.of_batch)
 
 
 def _unit(v: np.ndarray) -> np.ndarray:
@@ -27,10 +30,8 @@ def _unit(v: np.ndarray) -> np.ndarray:
     return v / np.where(length > 0, length, 1.0)
 
 
-def sums_of_grams(
-    grams: Grams, *, index: int = 0, start: int = 0, size: int | None = None
-) -> tuple[moments.TransferSums, np.ndarray, np.ndarray]:
-    """The sums of `advknow.alphas.sums` over one batch, direction S -> T.
+def sums_of_grams(grams: Grams, *, index: int = 0, start: int = 0, size: int | None = None):
+    """The sums of `advknow.alphas.sums` over one batch, direction S -> T, and its values.
 
     Args:
       grams: of B examples.
@@ -39,7 +40,7 @@ def sums_of_grams(
       size: to which the batch is padded on the device; B by default.
 
     Returns:
-      the sums; alpha1 (B,), |Delta_ST^(i)|_{H_T} / |Delta_TT^(1)|_{H_T}; (B,) bool, where defined.
+      TransferSums; TransferValues, with alpha1 (B,) = |Delta_ST^(i)|_{H_T} / |Delta_TT^(1)|_{H_T}.
     """
     deviations = gram.source_attacks(grams, count=index + 1)
     target = deviations.target[:, index]
@@ -58,48 +59,57 @@ def sums_of_grams(
     # Padded, so that one program serves all batches.
     padded = (np.pad(a, [(0, size - count)] + [(0, 0)] * (a.ndim - 1)) for a in parts)
     of_batch = _sums(*padded, index=start + np.arange(size), mask=np.arange(size) < count)
-    sums, alpha1, used = jax.device_get(of_batch)
-    return sums, alpha1[:count], used[:count]
+    summed, values = jax.device_get(of_batch)
+    return summed, sums.TransferValues(*(np.asarray(v[:count]) for v in values))
 
 
-class Accumulator:
-    """`sums_of_grams` over batches, in order."""
-
-    def __init__(self, index: int = 0):
-        self._index, self._done, self._size = index, 0, 0
-        self._sums: moments.TransferSums | None = None
-        self._alpha1: list[np.ndarray] = []
-        self._used: list[np.ndarray] = []
-
-    def add(self, grams: Grams) -> None:
-        """Adds a batch."""
-        self._size = max(self._size, len(grams.source))
-        sums, alpha1, used = sums_of_grams(
-            grams, index=self._index, start=self._done, size=self._size
-        )
-        self._sums = moments.merge(*(s for s in (self._sums, sums) if s is not None))
-        self._alpha1.append(alpha1)
-        self._used.append(used)
-        self._done += len(used)
-
-    def record(self) -> Transferability:
-        """The record of all batches so far."""
-        if self._sums is None:
-            raise ValueError("x holds no examples; at least one is needed.")
-        return metrics.finalize(
-            self._sums, np.concatenate(self._alpha1), np.concatenate(self._used)
-        )
-
-
-def check_index(index: int, grams: Grams) -> None:
+def check_index(index: int, *, inputs: int, outputs: tuple[int, int]) -> None:
     """Raises ValueError unless both models have an attack of that index, counted from 0."""
-    _, d, m = grams.cross.shape
-    most = min(d, m, grams.num_inputs) - 1
+    most = min(*outputs, inputs) - 1
     if index > most:
         raise ValueError(
-            f"index={index} must be at most {most}: of {m} and {d} outputs and {grams.num_inputs} "
-            "inputs there are no more attacks."
+            f"index={index} must be at most {most}: of {outputs[0]} and {outputs[1]} outputs and "
+            f"{inputs} inputs there are no more attacks."
         )
+
+
+def small_eps_alphas(grams: GramsOf, *, index: int = 0) -> Measure:
+    """The measure behind `small_eps_transferability`: both directions.
+
+    Args:
+      grams: the models and the losses.
+      index: which attack, counted from 0.
+    """
+
+    def zero(shapes: Shapes) -> Totals:
+        m, d = shapes.outputs[grams.source], shapes.outputs[grams.target]
+        check_index(index, inputs=shapes.num_inputs, outputs=(m, d))
+        return Totals(
+            {"source_to_target": sums.zeros(m, d), "target_to_source": sums.zeros(d, m)},
+            {"source_to_target": sums.no_values(), "target_to_source": sums.no_values()},
+        )
+
+    def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
+        directions = {
+            "source_to_target": found[grams],
+            "target_to_source": found[grams].swapped(),
+        }
+        totals = {
+            name: sums_of_grams(of, index=index, start=batch.start, size=batch.size)
+            for name, of in directions.items()
+        }
+        return Totals(
+            {name: summed for name, (summed, _) in totals.items()},
+            {name: values for name, (_, values) in totals.items()},
+        )
+
+    def record(totals: Totals, shapes: Shapes) -> dict[str, Transferability]:
+        return {
+            name: finalize(totals.sums[name], totals.values[name])
+            for name in ("source_to_target", "target_to_source")
+        }
+
+    return Measure(needs=(grams,), zero=zero, of_batch=of_batch, record=record)
 
 
 def small_eps_transferability(
@@ -117,9 +127,10 @@ def small_eps_transferability(
     """The small-eps limits of the directions S -> T and T -> S (theory.md sections 2 and 7).
 
     Args:
-      f_source, f_target, x, loss, source_loss, batch_size, sharding, progress: as in
+      f_source, f_target, x, loss, source_loss, batch_size, sharding: as in
         `advknow.generalized_transferability`. alpha1 is a ratio of norms |.|_H.
       index: which attack, counted from 0.
+      progress: called with ("gradients", examples done, N or None) after each batch.
 
     Returns:
       the records of S -> T and T -> S.
@@ -129,18 +140,13 @@ def small_eps_transferability(
         direction.
     """
     validate.integer("index", index, minimum=0)
-    forward, backward = Accumulator(index), Accumulator(index)
-    for grams in gram.of_sample(
-        f_source,
-        f_target,
+    found = passes.run(
+        small_eps_alphas(GramsOf(losses.get(loss), source_loss), index=index),
+        {"f_source": f_source, "f_target": f_target},
         x,
-        loss=losses.get(loss),
-        source_loss=source_loss,
+        stage="gradients",
         batch_size=batch_size,
         sharding=sharding,
         progress=progress,
-    ):
-        check_index(index, grams)
-        forward.add(grams)
-        backward.add(grams.swapped())
-    return forward.record(), backward.record()
+    )
+    return found["source_to_target"], found["target_to_source"]

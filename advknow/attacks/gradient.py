@@ -41,7 +41,7 @@ def _random_start(key: Array, shape: tuple[int, ...], dtype, eps: Array | float,
 
 
 class _Ball(NamedTuple):
-    """Where x + delta may lie. Numbers of the program, so that every eps shares one."""
+    """Where x + delta may lie; arguments of the program, so that every eps shares it."""
 
     eps: Array | float
     low: Array | float

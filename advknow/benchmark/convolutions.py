@@ -1,10 +1,10 @@
-"""Which algorithm is fastest for a convolution: the measurement behind `models.convolution`.
+"""Which algorithm is fastest for a convolution: the measurement behind `advknow.convolution`.
 
     python -m advknow.benchmark.convolutions
 
 The 3 x 3 convolutions of ResNet18 at width 64 and LeNet's 5 x 5, 64 images of 32 x 32: in each mode
-(`models.convolution`) milliseconds by XLA's own, by Winograd's filtering, by Toeplitz matrices and
-in parts; medians of interleaved runs. "-" where an algorithm does not apply.
+(`convolution.trilinear`) milliseconds by XLA's own, by Winograd's filtering, by Toeplitz matrices
+and in parts; medians of interleaved runs. "-" where an algorithm does not apply.
 """
 
 import functools

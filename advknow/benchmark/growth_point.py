@@ -17,7 +17,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from advknow import attacks, generalized_transferability, matching
-from advknow.alphas import finite as metrics
+from advknow.alphas import from_deltas, perturb, transferability
 from advknow.typing import Array, PyTree
 
 HIDDEN = 128
@@ -57,8 +57,8 @@ def _examples(size: int) -> Callable[[], object]:
             generalized_transferability(
                 f_source, f_target, x, keep_per_example=False, batch_size=1000
             ),
-            matching.gradient_matching(f_target, f_source, x, batch_size=1000),
-            metrics.transferability(f_source, f_target, x, attack=ATTACK, key=key, batch_size=1000),
+            matching.gradient_matching(f_source=f_source, f_target=f_target, x=x, batch_size=1000),
+            transferability(f_source, f_target, x, attack=ATTACK, key=key, batch_size=1000),
         )
 
     return run
@@ -80,9 +80,9 @@ def _models(size: int) -> Callable[[], object]:
 
     def run() -> object:
         key = jax.random.key(0)
-        deltas = [metrics.perturb(f, x, attack=ATTACK, key=key) for f in models]
+        deltas = [perturb(f, x, attack=ATTACK, key=key) for f in models]
         return [
-            metrics.from_deltas(models[i], models[j], x, deltas[i], deltas[j])
+            from_deltas(models[i], models[j], x, deltas[i], deltas[j])
             for i in range(size)
             for j in range(size)
             if i != j

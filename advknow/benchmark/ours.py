@@ -1,16 +1,16 @@
 """The stages as advknow does them: each function does all of one and waits for the result."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from advknow import generalized_transferability, matching
-from advknow.alphas import finite as metrics
-from advknow.alphas.finite import Transferability
+from advknow.alphas import Transferability, from_deltas, perturb
 from advknow.benchmark.setting import Setting
-from advknow.generalized.measure import Generalized
+from advknow.generalized import Generalized
 from advknow.training import sgd
 from advknow.training.objective import WholeModel
 from advknow.training.sgd import TrainConfig, TrainState
@@ -18,7 +18,7 @@ from advknow.training.sgd import TrainConfig, TrainState
 
 def attack(setting: Setting, of: int = 0) -> np.ndarray:
     """Perturbations of the model `of`, on the host."""
-    return metrics.perturb(
+    return perturb(
         setting.bound[of],
         setting.x,
         attack=setting.attack,
@@ -31,7 +31,7 @@ def alphas(setting: Setting) -> list[Transferability]:
     """Of every source to the target; every model is attacked once."""
     deltas = [attack(setting, of) for of in range(len(setting.bound))]
     return [
-        metrics.from_deltas(
+        from_deltas(
             source,
             setting.bound[0],
             setting.x,
@@ -52,13 +52,13 @@ def singular(setting: Setting) -> Generalized:
 
 def distances(setting: Setting) -> dict[str, float]:
     """GMD, FMD and KTD of the target and the first source."""
-    f_target, f_source = setting.bound[0], setting.bound[1]
+    models: dict[str, Any] = {"f_source": setting.bound[1], "f_target": setting.bound[0]}
+    how: dict[str, Any] = {"x": setting.x, "batch_size": setting.sizes.batch_size}
     one_hot = np.eye(setting.model.num_classes, dtype=np.float32)[setting.labels]
-    size = setting.sizes.batch_size
     return {
-        "gmd": matching.gradient_matching(f_target, f_source, setting.x, batch_size=size).distance,
-        "fmd": matching.function_matching(f_target, f_source, setting.x, batch_size=size).distance,
-        "ktd": matching.knowledge_transfer(one_hot, f_source, setting.x, batch_size=size).distance,
+        "gmd": matching.gradient_matching(**models, **how).distance,
+        "fmd": matching.function_matching(**models, **how).distance,
+        "ktd": matching.knowledge_transfer(f_source=models["f_source"], y=one_hot, **how).distance,
     }
 
 

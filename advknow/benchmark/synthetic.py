@@ -31,8 +31,13 @@ class DisagreementError(ValueError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SyntheticSizes:
-    """num_examples, num_steps: of the table; of them PyTorch does one_by_one, and the part of its
-    time that grows with the examples is scaled. checked: examples of the check. repeats.
+    """How large the table is.
+
+    Attributes:
+      num_examples, num_steps: of the table.
+      one_by_one: examples that PyTorch does; of its time, the part that grows with them is scaled.
+      checked: examples on which both sides are compared.
+      repeats: how often both are timed.
     """
 
     num_examples: int = 5000

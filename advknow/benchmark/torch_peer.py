@@ -1,4 +1,4 @@
-"""The stages in eager PyTorch, from theory.md: batched, or one example at a time.
+"""The stages in eager PyTorch (theory.md sections 2 to 4 and 6): batched, or one by one.
 
 Images are (B, C, H, W); models return (B, d). Every function works on a batch of any size, so that
 the published protocol's form is the same code called with one example (`one_by_one`).
@@ -95,7 +95,7 @@ def jacobian(model: TorchModel, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class GradientSums(NamedTuple):
-    """Sums over examples, H = I: all that section 3 needs."""
+    """Sums over examples, H = I: all that theory.md section 3 needs."""
 
     source: Tensor  # (m, m), J_S J_S'
     cross: Tensor  # (d, m), J_T J_S'

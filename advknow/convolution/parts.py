@@ -36,7 +36,7 @@ def _part(divided: Array, i: Array | int) -> Array:
 
 
 def mapped(function: Callable[[Array], Array], a: Array, count: int) -> Array:
-    """`function`, of every example on its own, of `count` parts of the batch in a compiled loop."""
+    """`function` (each example on its own) of `count` parts of the batch, in a compiled loop."""
     if count == 1:
         return function(a)
     divided = _divided(a, count)

@@ -28,8 +28,8 @@ from advknow.typing import Array
 # transforms of the images cost more than the saved products, below so many tiles those of weights.
 LEAST_CHANNELS = 32
 LEAST_TILES = 128
-# And below so many products of the direct convolution, a few milliseconds, the second that its
-# many small loops take to compile is not won back in a short training.
+# And below so many products of the direct convolution (a few milliseconds) a short training does
+# not win back the second that the many small loops take to compile.
 LEAST_PRODUCTS = 2**28
 # Numbers in one transformed matrix of a part: sixteen of them and their products fit a cache, and
 # are enough for two threads.

@@ -41,7 +41,7 @@ SPLIT_SEED = 0
 
 
 def _tfds() -> Any:
-    # Its set-up logs a warning a missing optional package; what matters raises.
+    # Its set-up logs a warning for every missing optional package; what matters raises.
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         import tensorflow_datasets as tfds

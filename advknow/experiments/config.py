@@ -1,15 +1,18 @@
 """What an experiment of theory.md section 6 is made of, as frozen dataclasses."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from advknow import attacks, data, models, validate
+from advknow.runs.settings import replaced
 from advknow.training import TrainConfig
+from advknow.training.fine_tuning import METHODS
 from advknow.typing import AttackFn
 
 DIRECTIONS = ("target_to_source", "source_to_target")
-ATTACKS = ("fgsm", "pgd")
-TRANSFER_METHODS = ("last_layer", "all", "closed_form")
+# What configurations of earlier versions lack, and what it was then.
+ADDED = {"activations": "float32"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,22 @@ class Task:
     def class_names(self) -> tuple[str, ...]:
         """The classes by name."""
         return self.classes or data.info(self.dataset).class_names
+
+    @property
+    def label(self) -> str:
+        """The data set, and its classes where they are not all."""
+        return f"{self.dataset} ({', '.join(self.classes)})" if self.classes else self.dataset
+
+
+def task(dataset: str, classes: tuple[str, ...] | None) -> Task:
+    """The task of a command: None for all classes.
+
+    Raises:
+      ValueError: no class, or an unknown one.
+    """
+    if classes is not None and not classes:
+        raise ValueError("classes=() is empty; at least one class by name is needed.")
+    return Task(dataset, classes or ())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,16 +87,15 @@ class Attack:
     step_size: float = 0.01
 
     def __post_init__(self):
-        validate.choice("attack", self.name, ATTACKS)
+        validate.choice("attack", self.name, ("fgsm", "pgd"))
         validate.number("eps", self.eps, above=0.0)
         validate.integer("num_steps", self.num_steps, minimum=1)
         validate.number("step_size", self.step_size, above=0.0)
 
     def make(self) -> AttackFn:
         """The attack function."""
-        if self.name == "fgsm":
-            return attacks.fgsm(eps=self.eps, random_start=True)
-        return attacks.pgd(eps=self.eps, num_steps=self.num_steps, step_size=self.step_size)
+        settings = dataclasses.asdict(self)
+        return attacks.named(settings.pop("name"), **settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +119,19 @@ class Transfer:
     augment: bool = False
 
     def __post_init__(self):
-        validate.choice("transfer method", self.method, TRANSFER_METHODS)
+        validate.choice("transfer method", self.method, METHODS)
         validate.integer("labelled_per_class", self.labelled_per_class, minimum=0)
         validate.integer("transfer_repeats", self.repeats, minimum=1)
+
+
+def few_labels(labelled_per_class: int) -> Transfer:
+    """A new last layer on a few labelled images of each class, five draws of them."""
+    return Transfer(
+        method="last_layer",
+        training=TrainConfig(epochs=40, learning_rate=0.1),
+        labelled_per_class=labelled_per_class,
+        repeats=5,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,69 +195,54 @@ class ExperimentConfig:
         return dataclasses.asdict(self)
 
 
-def scaled(config: ExperimentConfig, **overrides: Any) -> ExperimentConfig:
-    """The configuration with a launcher's overrides; None leaves a setting as it is.
+# Short names for common settings; values of None leave a setting as it is.
+SHORT = {
+    "epochs": ("sources.*.training.epochs", "target_training.epochs"),
+    "width": ("sources.*.width", "target_width"),
+    "activations": (
+        "sources.*.training.activations",
+        "target_training.activations",
+        "transfer.training.activations",
+    ),
+    "transfer_epochs": ("transfer.training.epochs",),
+    "transfer_method": ("transfer.method",),
+    "transfer_repeats": ("transfer.repeats",),
+    "labelled_per_class": ("transfer.labelled_per_class",),
+    "batch_norm_drift": ("transfer.batch_norm_drift",),
+}
+
+
+def scaled(
+    config: ExperimentConfig, *, settings: Iterable[str] = (), **overrides: Any
+) -> ExperimentConfig:
+    """The configuration with a launcher's changes; None leaves a setting as it is.
 
     Args:
       config: a preset.
-      **overrides: epochs, width and bfloat16 (of every source and the target), transfer_epochs,
-        transfer_method, transfer_repeats, labelled_per_class, batch_norm_drift, eps, and any field
-        of ExperimentConfig by name.
+      settings: "NAME=VALUE" with dotted names, in order, after the others.
+      **overrides: those of `SHORT`, bfloat16 (True for activations in bfloat16), eps (PGD's steps
+        keep their share of it), and any field of ExperimentConfig by name.
 
     Raises:
-      ValueError, TypeError: an unknown override, or a value that is not accepted.
+      ValueError, TypeError: an unknown setting, or a value that is not accepted.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
-    sources, target_training = config.sources, config.target_training
-    target_width, attack, transfer = config.target_width, config.attack, config.transfer
-    if (epochs := given.pop("epochs", None)) is not None:
-        target_training = dataclasses.replace(target_training, epochs=epochs)
-        sources = tuple(
-            dataclasses.replace(s, training=dataclasses.replace(s.training, epochs=epochs))
-            for s in sources
-        )
     if given.pop("bfloat16", False):
-        target_training = dataclasses.replace(target_training, activations="bfloat16")
-        sources = tuple(
-            dataclasses.replace(s, training=dataclasses.replace(s.training, activations="bfloat16"))
-            for s in sources
-        )
-        training = dataclasses.replace(transfer.training, activations="bfloat16")
-        transfer = dataclasses.replace(transfer, training=training)
-    if (width := given.pop("width", None)) is not None:
-        target_width = width
-        sources = tuple(dataclasses.replace(s, width=width) for s in sources)
+        given["activations"] = "bfloat16"
     if (eps := given.pop("eps", None)) is not None:
         validate.number("eps", eps, above=0.0)
-        attack = dataclasses.replace(attack, eps=eps, step_size=attack.step_size * eps / attack.eps)
-    if (epochs := given.pop("transfer_epochs", None)) is not None:
-        training = dataclasses.replace(transfer.training, epochs=epochs)
-        transfer = dataclasses.replace(transfer, training=training)
-    renamed = {
-        "transfer_method": "method",
-        "transfer_repeats": "repeats",
-        "labelled_per_class": "labelled_per_class",
-        "batch_norm_drift": "batch_norm_drift",
-    }
-    changes = {field: given.pop(name) for name, field in renamed.items() if name in given}
-    transfer = dataclasses.replace(transfer, **changes)
-    fields = {field.name for field in dataclasses.fields(ExperimentConfig)}
-    for name in given:
-        validate.choice(
-            "override",
-            name,
-            sorted(
-                fields | {"epochs", "width", "bfloat16", "eps"} | {"transfer_epochs"} | set(renamed)
-            ),
+        attack = config.attack
+        given["attack"] = dataclasses.replace(
+            attack, eps=eps, step_size=attack.step_size * eps / attack.eps
         )
-    return dataclasses.replace(
-        config,
-        **{
-            "sources": sources,
-            "target_training": target_training,
-            "target_width": target_width,
-            "attack": attack,
-            "transfer": transfer,
-            **given,
-        },
-    )
+    fields = [field.name for field in dataclasses.fields(ExperimentConfig)]
+    for name, value in given.items():
+        validate.choice("override", name, sorted({*fields, *SHORT, "bfloat16", "eps"}))
+        for path in SHORT.get(name, (name,)):
+            config = replaced(config, path, value)
+    for setting in settings:
+        path, sign, value = setting.partition("=")
+        if not sign:
+            raise ValueError(f"set={setting!r} must be NAME=VALUE, such as transfer.repeats=3.")
+        config = replaced(config, path, value, text=True)
+    return config

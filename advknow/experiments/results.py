@@ -1,50 +1,26 @@
-"""What an experiment found, and its files: results.json (the truth) and results.csv (its rows)."""
+"""What an experiment found, and its files.
+
+results.json   the truth: rows, long records, settings, versions, seconds, audits
+results.csv    its rows, a source each
+records.csv    long records: source, target, quantity, value, standard_error, n
+"""
 
 import csv
 import dataclasses
 import io
-import json
 import math
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from advknow.experiments.correlation import correlate
-from advknow.runs.files import write_atomically
+from advknow.experiments.quantities import QUANTITIES, Shown, shown
+from advknow.runs import files
+from advknow.statistics.correlation import correlate
 
-# The columns that every row has, in the order of results.csv.
-COLUMNS = (
-    "source",
-    "knowledge_transfer",
-    "knowledge_transfer_se",
-    "source_accuracy",
-    "alpha1",
-    "alpha1_se",
-    "alpha2",
-    "alpha2_squared",
-    "alpha2_squared_unbiased",
-    "alpha2_squared_se",
-    "alpha1_alpha2",
-    "alpha1_alpha2_squared",
-    "alpha1_alpha2_squared_unbiased",
-    "alpha1_alpha2_squared_se",
-    "gmd_relative",
-    "rho2",
-    "fmd",
-    "fmd_relative",
-    "ktd",
-    "ktd_relative",
-    "n",
-    "n_degenerate",
-    "n_alpha1_above_one",
-    "model",
-    "width",
-    "num_params",
-    "similarity",
-)
-ALPHAS = ("alpha1", "alpha2_squared", "alpha1_alpha2_squared")
-METRICS = (*ALPHAS, "rho2", "fmd_relative", "ktd")
+FILE = "results.json"
+RECORD = ("source", "target", "quantity", "value", "standard_error", "n")
 # What results of earlier versions lack.
-OPTIONAL = ("command", "audit")
+OPTIONAL = ("command", "audit", "shown", "records")
 CONVENTION = (
     "alpha2_squared and alpha1_alpha2_squared are squares, as in the poster's image tables; alpha2 "
     "and alpha1_alpha2 are the norms."
@@ -57,9 +33,11 @@ class Results:
 
     Attributes:
       experiment, preset, direction, seed: as in the configuration.
-      rows: one a source, keys `COLUMNS`; accuracies and knowledge_transfer in percent of the test
-        part, knowledge_transfer_se over draws of the labelled part (None for a single draw). The
-        distances (theory.md sections 3 and 4, H = I) are of the same n examples: gmd_relative and
+      rows: one a source: the source's name, knowledge_transfer and source_accuracy in percent of
+        the test part, the columns of the quantities (`advknow.experiments.quantities`), and what
+        the source is. NAME_se is the standard error of NAME: over examples, for knowledge_transfer
+        over draws of the labelled part; None where there is one draw or example. The distances
+        (theory.md sections 3 and 4, H = I) are of the same n examples: gmd_relative and
         fmd_relative over the norm of the target's gradient and logits, ktd of one-hot labels.
       target: accuracy (percent), n_test, n_correct, n_measured, model, width, num_params.
       settings: the whole configuration.
@@ -67,6 +45,8 @@ class Results:
       seconds: time a stage.
       command: what made it.
       audit: what `advknow.check_model` found of the target and each source, by name.
+      records: the rows once more, as long records with the keys `RECORD`.
+      shown: how reports show the columns, `Shown` as lists, by name.
     """
 
     experiment: str
@@ -80,6 +60,17 @@ class Results:
     seconds: dict[str, float]
     command: str = ""
     audit: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    shown: dict[str, Any] = dataclasses.field(default_factory=lambda: shown(QUANTITIES))
+
+    def columns(self, *, table: str | None = None) -> dict[str, Shown]:
+        """The columns that all rows have and reports show, those of one table or all."""
+        found = {name: Shown(*how) for name, how in self.shown.items()}
+        return {
+            name: how
+            for name, how in found.items()
+            if table in (None, how.table) and all(row.get(name) is not None for row in self.rows)
+        }
 
     def correlations(self) -> dict[str, dict[str, float] | None]:
         """Each metric, and the baseline, against knowledge transfer over the rows.
@@ -90,8 +81,8 @@ class Results:
         transfer = [row["knowledge_transfer"] for row in self.rows]
         columns = {
             name: [row[name] for row in self.rows]
-            for name in METRICS
-            if all(row.get(name) is not None for row in self.rows)
+            for name, how in self.columns().items()
+            if how.correlated
         }
         similarity = [row["similarity"] for row in self.rows]
         if any(s is not None for s in similarity):
@@ -110,6 +101,30 @@ class Results:
         }
 
 
+def long_records(
+    row: Mapping[str, Any], *, target: str, counts: Mapping[str, int | None]
+) -> list[dict[str, Any]]:
+    """A row as long records, one a number that is there.
+
+    Args:
+      row: with the key "source"; NAME_se becomes the standard error of NAME.
+      target: the target's name.
+      counts: what n is of a column, by name; of others it is the row's "n".
+    """
+    return [
+        {
+            "source": row["source"],
+            "target": target,
+            "quantity": name,
+            "value": value,
+            "standard_error": row.get(f"{name}_se"),
+            "n": counts.get(name, row.get("n")),
+        }
+        for name, value in row.items()
+        if isinstance(value, (int, float)) and not name.endswith("_se") and name != "n"
+    ]
+
+
 def from_dict(content: dict[str, Any]) -> Results:
     """The record that `Results.to_dict` wrote.
 
@@ -124,25 +139,26 @@ def from_dict(content: dict[str, Any]) -> Results:
     return Results(**{name: content[name] for name in names})
 
 
-def to_csv(rows: list[dict[str, Any]]) -> str:
-    """The rows as CSV, columns `COLUMNS`; empty where a value does not exist."""
+def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """The rows as CSV, the columns of the first row by default; empty where there is no value."""
+    names = list(rows[0]) if columns is None else list(columns)
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, restval="", lineterminator="\n", extrasaction="raise")
+    writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n", extrasaction="raise")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
 
 
 def write(results: Results, workdir: str | pathlib.Path) -> None:
-    """Writes results.json and results.csv into the folder, each atomically.
+    """Writes results.json, results.csv and records.csv into the folder, each atomically.
 
     Raises:
       ValueError: a value is NaN or infinite: none may reach a results file.
     """
     folder = pathlib.Path(workdir)
-    text = json.dumps(results.to_dict(), indent=2, allow_nan=False) + "\n"
-    write_atomically(folder / "results.json", text)
-    write_atomically(folder / "results.csv", to_csv(results.rows))
+    files.write_json(folder / FILE, results.to_dict())
+    files.write_atomically(folder / "results.csv", to_csv(results.rows))
+    files.write_atomically(folder / "records.csv", to_csv(results.records, RECORD))
 
 
 def read(workdir: str | pathlib.Path) -> Results:
@@ -151,8 +167,4 @@ def read(workdir: str | pathlib.Path) -> Results:
     Raises:
       FileNotFoundError: there are none. ValueError: the file is not one of ours.
     """
-    path = pathlib.Path(workdir) / "results.json"
-    try:
-        return from_dict(json.loads(path.read_text()))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    return from_dict(files.read_json(pathlib.Path(workdir) / FILE))

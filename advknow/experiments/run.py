@@ -11,124 +11,136 @@ finished checkpoints, `unfinished/`.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from advknow import models
 from advknow.experiments import results, stages, tasks
-from advknow.experiments.config import ExperimentConfig, Source
+from advknow.experiments.config import ADDED, ExperimentConfig, Source, Task
+from advknow.experiments.quantities import QUANTITIES, Quantity, shown
 from advknow.experiments.results import Results
-from advknow.experiments.stages import NothingCorrectError, Session
-from advknow.experiments.tasks import Parts
+from advknow.experiments.stages import Attacked
+from advknow.experiments.tasks import NothingCorrectError, Parts
 from advknow.models import Model
 from advknow.passes import devices, memory
 from advknow.runs import files
+from advknow.runs.session import Session, claim, session
 from advknow.runs.versions import versions
 from advknow.training import Evaluation, TrainConfig, evaluate
-from advknow.typing import Progress, PyTree, Sharding
+from advknow.typing import ApplyFn, PyTree, Sharding
 
 __all__ = ["NothingCorrectError", "run"]
 
 
-def _write(found: Results, folder: pathlib.Path) -> None:
-    if devices.is_main():
-        results.write(found, folder)
+class _Run(NamedTuple):
+    """What all sources of a run share."""
+
+    setting: stages.Setting
+    folder: pathlib.Path
+    config: ExperimentConfig
+    quantities: tuple[Quantity, ...]
 
 
-def _finished(folder: pathlib.Path, config: ExperimentConfig) -> Results | None:
+class _Trained(NamedTuple):
+    """A model and its data."""
+
+    model: Model
+    variables: PyTree
+    parts: Parts
+
+
+def _finished(
+    folder: pathlib.Path, config: ExperimentConfig, quantities: tuple[Quantity, ...]
+) -> Results | None:
     """The results in the folder, if they are those of a whole run by this advknow."""
-    if not (folder / "results.json").exists():
+    if not (folder / results.FILE).exists():
         return None
     found = results.read(folder)
     names = [source.name for source in config.sources]
+    columns = {name for q in quantities for name in (*q.columns, *q.counts)}
     if [row["source"] for row in found.rows] != names:
         return None
-    if any(set(row) != set(results.COLUMNS) for row in found.rows):
+    if not all(columns <= set(row) for row in found.rows):
         return None
-    return found
+    # Results of earlier versions have no records.
+    return (
+        found if found.records else dataclasses.replace(found, records=_records(config, found.rows))
+    )
+
+
+def _records(config: ExperimentConfig, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows as long records."""
+    counts = {"knowledge_transfer": config.transfer.repeats}
+    return [
+        record
+        for row in rows
+        for record in results.long_records(row, target=config.target.label, counts=counts)
+    ]
+
+
+def _model(name: str, task: Task, input_shape: tuple[int, ...], width: float) -> Model:
+    return models.create(
+        name, num_classes=len(task.class_names), input_shape=input_shape, width=width
+    )
 
 
 def _trained(
-    session: Session,
-    config: ExperimentConfig,
-    folder: pathlib.Path,
+    of: _Run,
     name: str,
+    folder: pathlib.Path,
     model: Model,
-    parts: tasks.Parts,
+    parts: Parts,
     training: TrainConfig,
     dataset: str,
-) -> PyTree:
+) -> _Trained:
     """The best variables by validation, or by test where the authors' slip is asked for."""
     variables, _ = stages.trained(
-        session,
+        of.setting.session,
         folder,
         name,
         model,
         parts.train,
-        parts.test if config.checkpoint_on_test else parts.validation,
+        parts.test if of.config.checkpoint_on_test else parts.validation,
         training=training,
-        key=tasks.stage_key(config.seed, f"train/{name}"),
-        augment=stages.augmentation(dataset, config.augment),
+        key=tasks.stage_key(of.config.seed, f"train/{name}"),
+        augment=stages.augmentation(dataset, of.config.augment),
         metadata={
             "stage": name,
             "dataset": dataset,
             "class_names": list(parts.train.class_names),
-            "seed": config.seed,
+            "seed": of.config.seed,
         },
     )
-    return variables
+    return _Trained(model, variables, parts)
+
+
+def _attacked(of: _Run, name: str, f: ApplyFn, x: np.ndarray, one_hot: np.ndarray) -> Attacked:
+    return Attacked(f, x, one_hot, stages.attacked(of.setting, name, f, x))
 
 
 def _row(
-    session: Session,
-    config: ExperimentConfig,
-    source: Source,
-    parts: tasks.Parts,
-    target: tasks.Parts,
-    f_target: Any,
-    delta_target: np.ndarray,
-    x: np.ndarray,
-    labels: np.ndarray,
-    *,
-    strict: bool,
+    of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Everything of one source: a row of the results, and its audit."""
-    model = _source_model(source, x.shape[1:])
-    variables = _trained(
-        session,
-        config,
-        stages.source_folder(session, source.name),
+    config = of.config
+    folder = stages.source_folder(of.folder, source.name)
+    model = _model(source.model, source.task, on.x.shape[1:], source.width)
+    trained = _trained(of, source.name, folder, model, parts, source.training, source.task.dataset)
+    f_source = model.bind(trained.variables)
+    audit = stages.audited(of.setting, source.name, f_source, on.x)
+    attacked = _attacked(of, source.name, f_source, on.x, on.one_hot)
+    measured = stages.measured(
+        of.setting,
         source.name,
-        model,
-        parts,
-        source.training,
-        source.task.dataset,
+        attacked,
+        on,
+        direction=config.direction,
+        measures=of.quantities,
     )
-    f_source = model.bind(variables)
-    audit = stages.audited(session, source.name, f_source, x, config=config, strict=strict)
-    delta_source = stages.attacked(
-        session,
-        source.name,
-        f_source,
-        x,
-        attack=config.attack.make(),
-        key=tasks.stage_key(config.seed, "attack"),
-        batch_size=config.attack_batch_size,
-    )
-    found = stages.measured(
-        session,
-        source.name,
-        f_source,
-        f_target,
-        x,
-        labels,
-        delta_source,
-        delta_target,
-        config=config,
-    )
-    accuracies = stages.transferred(session, config, source, model, variables, target)
+    session = of.setting.session
+    accuracies = stages.transferred(session, config, source, model, trained.variables, target.parts)
+    own = evaluate(model, trained.variables, parts.test, sharding=session.sharding)
     repeats = len(accuracies)
     row = {
         "source": source.name,
@@ -136,33 +148,14 @@ def _row(
         "knowledge_transfer_se": (
             float(np.std(accuracies, ddof=1) / repeats**0.5) if repeats > 1 else None
         ),
-        "source_accuracy": 100.0
-        * evaluate(model, variables, parts.test, sharding=session.sharding).accuracy,
+        "source_accuracy": 100.0 * own.accuracy,
+        **measured,
         "model": source.model,
         "width": source.width,
         "num_params": model.num_params(),
         "similarity": source.similarity,
-        **found.summary(),
     }
-    return {name: row[name] for name in results.COLUMNS}, audit
-
-
-def _source_model(source: Source, input_shape: tuple[int, ...]) -> Model:
-    return models.create(
-        source.model,
-        num_classes=len(source.task.class_names),
-        input_shape=input_shape,
-        width=source.width,
-    )
-
-
-def _target_model(config: ExperimentConfig, target: Parts) -> Model:
-    return models.create(
-        config.target_model,
-        num_classes=len(config.target.class_names),
-        input_shape=target.train.images.shape[1:],
-        width=config.target_width,
-    )
+    return row, audit
 
 
 def _fitting(
@@ -172,13 +165,20 @@ def _fitting(
     if limit_gib is None and config.attack_batch_size > 0:
         return config
     shape = target.train.images.shape[1:]
-    chosen, size = [], config.attack_batch_size
-    for source in config.sources:
-        f_source = _source_model(source, shape).bind_abstract()
-        f_target = _target_model(config, target).bind_abstract()
-        lower = memory.jacobians_of(f_source, f_target, shape)
-        number = devices.count(sharding)
-        chosen.append(memory.asked_batch_size(lower, size, limit_gib=limit_gib, num_devices=number))
+    f_target = _model(config.target_model, config.target, shape, config.target_width)
+    chosen = [
+        memory.asked_batch_size(
+            memory.jacobians_of(
+                _model(source.model, source.task, shape, source.width).bind_abstract(),
+                f_target.bind_abstract(),
+                shape,
+            ),
+            config.attack_batch_size,
+            limit_gib=limit_gib,
+            num_devices=devices.count(sharding),
+        )
+        for source in config.sources
+    ]
     return dataclasses.replace(config, attack_batch_size=min(chosen))
 
 
@@ -196,35 +196,49 @@ def _described(
     }
 
 
+def _rows(
+    of: _Run, sources: dict[str, Parts], target: _Trained, on: Attacked
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """A row and an audit a source, each made once."""
+    rows, audits = [], {}
+    for source in of.config.sources:
+        stage = f"row {source.name}"
+        done = of.setting.session.unfinished.load(stage)
+        if done is None:
+            row, audit = _row(of, source, sources[source.name], target, on)
+            of.setting.session.unfinished.save(stage, dict, {"row": row, "audit": audit}, last=True)
+            of.setting.session.journal.write("row", **row)
+        else:
+            row, audit = done[1]["row"], done[1]["audit"]
+        rows.append(row)
+        audits[source.name] = audit
+    return rows, audits
+
+
 def run(
     config: ExperimentConfig,
     workdir: str | pathlib.Path,
     *,
-    progress: Progress | None = None,
     command: str = "",
-    save_interval: float = 30.0,
-    stop: Callable[[], bool] = lambda: False,
-    on_event: Callable[[dict[str, Any]], None] | None = None,
-    num_devices: int | None = None,
+    quantities: tuple[Quantity, ...] = QUANTITIES,
     strict: bool = False,
     memory_limit_gib: float | None = None,
+    **how: Any,
 ) -> Results:
-    """The whole experiment; writes config.json, results.json, results.csv and checkpoints.
+    """The whole experiment; writes config.json, results and checkpoints into the workdir.
 
     Args:
       config: a preset of `adv2know` or `know2adv`, or your own.
       workdir: folder for all that is written; the same folder with the same configuration goes on
         where the run stopped.
-      progress: told how far each stage is.
       command: what to record as the command that made the results.
-      save_interval: seconds between two snapshots of unfinished work.
-      stop: asked after every step and batch; when it returns True the work so far is saved.
-      on_event: told every line of metrics.jsonl.
-      num_devices: over which every batch is divided; all by default. No result depends on it beyond
-        the rounding of sums. With several processes (`jax.distributed`) all call this with the same
-        arguments and see the same workdir; the first of them writes.
+      quantities: what is measured of every source, and how it is shown.
       strict: whether a finding of the audit (`advknow.check_model`) ends the run.
       memory_limit_gib: what a measuring program may take on a device (`memory.asked_batch_size`).
+      **how: progress, save_interval, stop, on_event and num_devices, as in `runs.session.session`.
+        No result depends on the devices beyond the rounding of sums. With several processes
+        (`jax.distributed`) all call this with the same arguments and see the same workdir; the
+        first of them writes.
 
     Raises:
       ValueError: a workdir of another configuration, source and target sharing images, a damaged
@@ -237,97 +251,72 @@ def run(
       unfinished.StoppedError: `stop` asked for it.
     """
     folder = files.make_workdir(workdir)
-    target, sources = tasks.load(config)
+    target_parts, source_parts = tasks.load(config)
     settings = config.to_dict()
-    if not (folder / "results.json").exists():
+    sharding = devices.data_sharding(how.get("num_devices"))
+    if not (folder / results.FILE).exists():
         # Before the folder is claimed: what is refused here leaves nothing behind.
-        sharding = devices.data_sharding(num_devices)
-        config = _fitting(config, target, memory_limit_gib, sharding)
-    stages.claim(folder, settings)
-    session = stages.session(
-        folder,
-        progress=progress,
-        save_interval=save_interval,
-        stop=stop,
-        on_event=on_event,
-        num_devices=num_devices,
-    )
-    journal, unfinished = session.journal, session.unfinished
-    found = devices.agreed("results", lambda: _finished(folder, config))
+        config = _fitting(config, target_parts, memory_limit_gib, sharding)
+    claim(folder, settings, ADDED)
+    began = session(folder, ends_with=results.FILE, **how)
+    found = devices.agreed("results", lambda: _finished(folder, config, quantities))
     if found is not None:
-        _write(found, folder)
-        unfinished.clear()
-        return found
-    folders = {stages.source_folder(session, source.name) for source in config.sources}
+        return _written(found, folder, began)
+    folders = {stages.source_folder(folder, source.name) for source in config.sources}
     if len(folders) < len(config.sources):
         names = [source.name for source in config.sources]
         raise ValueError(f"sources={names}: two names differ only in signs; folders need more.")
     if config.attack_batch_size == 0:  # There were results, but not of a whole run.
-        config = _fitting(config, target, memory_limit_gib, session.sharding)
-    journal.write("start", command=command, attack_batch_size=config.attack_batch_size)
-    target_model = _target_model(config, target)
-    target_variables = _trained(
-        session,
-        config,
-        folder / "target",
+        config = _fitting(config, target_parts, memory_limit_gib, sharding)
+    began.journal.write("start", command=command, attack_batch_size=config.attack_batch_size)
+    attack, size = config.attack, config.attack_batch_size
+    setting = stages.Setting(began, config.seed, attack.make(), attack.eps, size, strict)
+    of = _Run(setting, folder, config, quantities)
+    shape = target_parts.train.images.shape[1:]
+    target = _trained(
+        of,
         "target",
-        target_model,
-        target,
+        folder / "target",
+        _model(config.target_model, config.target, shape, config.target_width),
+        target_parts,
         config.target_training,
         config.target.dataset,
     )
-    evaluation = evaluate(target_model, target_variables, target.test, sharding=session.sharding)
-    x, labels = stages.measured_examples(config, target.test, evaluation.correct)
-    f_target = target_model.bind(target_variables)
-    delta_target = stages.attacked(
-        session,
-        "target",
-        f_target,
-        x,
-        attack=config.attack.make(),
-        key=tasks.stage_key(config.seed, "attack"),
-        batch_size=config.attack_batch_size,
+    evaluation = evaluate(
+        target.model, target.variables, target_parts.test, sharding=began.sharding
     )
-    audits = {
-        "target": stages.audited(session, "target", f_target, x, config=config, strict=strict)
-    }
-    rows = []
-    for source in config.sources:
-        stage = f"row {source.name}"
-        done = unfinished.load(stage)
-        if done is None:
-            row, audit = _row(
-                session,
-                config,
-                source,
-                sources[source.name],
-                target,
-                f_target,
-                delta_target,
-                x,
-                labels,
-                strict=strict,
-            )
-            unfinished.save(stage, dict, {"row": row, "audit": audit}, last=True)
-            journal.write("row", **row)
-        else:
-            row, audit = done[1]["row"], done[1]["audit"]
-        rows.append(row)
-        audits[source.name] = audit
+    indices = tasks.chosen(
+        evaluation.correct,
+        config.num_examples,
+        seed=config.seed,
+        cure="train it longer (--epochs) or on more classes",
+    )
+    x = target_parts.test.pixels(indices)
+    one_hot = np.eye(len(config.target.class_names))[target_parts.test.labels[indices]]
+    on = _attacked(of, "target", target.model.bind(target.variables), x, one_hot)
+    audits = {"target": stages.audited(setting, "target", on.f, x)}
+    rows, of_sources = _rows(of, source_parts, target, on)
     found = Results(
         experiment=config.experiment,
         preset=config.preset,
         direction=config.direction,
         seed=config.seed,
         rows=rows,
-        target=_described(config, target_model, evaluation, len(x)),
+        target=_described(config, target.model, evaluation, len(x)),
         settings=settings,
         versions=versions(),
-        seconds=journal.seconds(),
+        seconds=began.journal.seconds(),
         command=command,
-        audit=audits,
+        audit={**audits, **of_sources},
+        records=_records(config, rows),
+        shown=shown(quantities),
     )
-    _write(found, folder)
-    journal.write("end")
-    unfinished.clear()
+    began.journal.write("end")
+    return _written(found, folder, began)
+
+
+def _written(found: Results, folder: pathlib.Path, began: Session) -> Results:
+    if devices.is_main():
+        results.write(found, folder)
+    began.unfinished.clear()
     return found

@@ -1,87 +1,69 @@
-"""The stages of an experiment; each goes on where it was stopped.
+"""The stages of experiments and commands; each goes on where it was stopped.
 
-trained      data -> variables          attacked    f, x -> delta
-measured     f_S, f_T, x, y, deltas -> alphas and distances
-transferred  f_S, few labels -> accuracies
+trained      data -> variables          audited      f, x -> findings
+attacked     f, x -> delta              measured     f_S, f_T, x, y, deltas -> columns of a row
+fine_tuned   f_S, few labels -> f       transferred  f_S, few labels -> accuracies
 """
 
 import functools
 import pathlib
 import re
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from advknow import data, validate
-from advknow.alphas import finite as metrics
+from advknow import data
+from advknow.alphas import Perturbation, perturbations
 from advknow.audit import check_model
 from advknow.data import Dataset
-from advknow.experiments import pair, tasks
-from advknow.experiments.config import ExperimentConfig, Source
+from advknow.experiments import quantities, tasks
+from advknow.experiments.config import ExperimentConfig, Source, Transfer
+from advknow.experiments.sample import Pair
 from advknow.models import Model
 from advknow.passes import devices
-from advknow.runs import checkpoints, files, snapshots
-from advknow.runs.journal import Journal
-from advknow.runs.unfinished import Unfinished
+from advknow.runs import checkpoints
+from advknow.runs.session import Session, save_checkpoint
+from advknow.runs.session import measured as whole_pass
 from advknow.training import TrainConfig, evaluate, fine_tune, fit
 from advknow.training.objective import Augment
-from advknow.typing import ApplyFn, Array, AttackFn, Progress, PyTree, Sharding
-
-
-class Session(NamedTuple):
-    """What every stage writes to, and the devices it runs on.
-
-    Attributes:
-      folder: the workdir.
-      unfinished, journal: its snapshots and its metrics.jsonl.
-      progress: the screen.
-      sharding: over devices.
-    """
-
-    folder: pathlib.Path
-    unfinished: Unfinished
-    journal: Journal
-    progress: Progress
-    sharding: Sharding = None
-
+from advknow.typing import ApplyFn, Array, AttackFn, PyTree
 
 # Enough to tell a broken model from a sound one, at a cost of a few seconds.
 AUDIT_EXAMPLES, AUDIT_STEPS = 32, 10
+# Of the attack of the audit of models that no experiment attacks, in pixel units.
+AUDIT_EPS = 0.1
 
 
-def silent(stage: str, done: int, total: int | None, note: str = "") -> None:
-    """A `progress` that tells nobody."""
+class Setting(NamedTuple):
+    """What the stages of a run share.
+
+    Attributes:
+      session: of the run. seed: of everything random.
+      attack: of the run; eps: that of the audit's own.
+      batch_size: examples in one program.
+      strict: whether a finding of the audit is an error.
+    """
+
+    session: Session
+    seed: int
+    attack: AttackFn | None
+    eps: float
+    batch_size: int
+    strict: bool
 
 
-def session(
-    folder: pathlib.Path,
-    *,
-    progress: Progress | None = None,
-    save_interval: float = 30.0,
-    stop: Callable[[], bool] = lambda: False,
-    on_event: Callable[[dict[str, Any]], None] | None = None,
-    num_devices: int | None = None,
-) -> Session:
-    """A session in a workdir; arguments as `run.run`."""
-    validate.number("save_interval", save_interval, minimum=0.0)
-    journal = Journal(folder, on_event)
-    unfinished = Unfinished(
-        folder, interval=save_interval, stop=stop, on_save=lambda _: journal.lap()
-    )
-    sharding = devices.data_sharding(num_devices)
-    return Session(folder, unfinished, journal, progress or silent, sharding)
+class Attacked(NamedTuple):
+    """A model on the measured examples, and the attack on it.
 
+    Attributes:
+      f: (B, H, W, C) -> (B, d). x: (N, H, W, C) pixels. one_hot: (N, k), labels of the target's.
+      delta: of x's shape.
+    """
 
-def claim(folder: pathlib.Path, settings: dict[str, Any]) -> None:
-    """`files.claim` by the main process, refused on all where it is refused there."""
-    if devices.is_main():
-        files.claim(folder, settings)
-    devices.agreed("config", lambda: files.claim(folder, settings))
-
-
-class NothingCorrectError(ValueError):
-    """The target model classifies no test image correctly, so there is nothing to measure on."""
+    f: ApplyFn
+    x: np.ndarray
+    one_hot: np.ndarray
+    delta: np.ndarray
 
 
 @functools.lru_cache(maxsize=8)
@@ -90,12 +72,12 @@ def _random_crop(flip: bool):
     return data.augment(random_crop=4, flip=flip)
 
 
-def augmentation(dataset_name: str, wanted: bool):
+def augmentation(dataset_name: str, wanted: bool) -> Augment | None:
     """The augmentation of that data set, or None where it is not wanted."""
     return _random_crop(data.info(dataset_name).flip) if wanted else None
 
 
-def told(session: Session, stage: str):
+def _told(session: Session, stage: str):
     """The `progress` of `fit` and `fine_tune`: every epoch to the screen and into the journal."""
 
     def tell(event: dict[str, Any]) -> None:
@@ -108,11 +90,6 @@ def told(session: Session, stage: str):
         session.journal.write(**{**event, "stage": stage})
 
     return tell
-
-
-def _named(session: Session, name: str) -> Progress:
-    """The screen's progress under this stage's name."""
-    return lambda stage, done, total, note="": session.progress(name, done, total, note)
 
 
 def finished_checkpoint(folder: pathlib.Path) -> tuple[Model, PyTree, dict[str, Any]] | None:
@@ -168,7 +145,7 @@ def trained(
             config=training,
             key=key,
             augment=augment,
-            progress=told(session, stage),
+            progress=_told(session, stage),
             restore=session.unfinished.restore_training(stage),
             on_step=session.unfinished.save_training(stage),
             sharding=session.sharding,
@@ -179,43 +156,18 @@ def trained(
             "best_epoch": fitted.best_epoch,
             "best_validation_accuracy": fitted.best_validation_accuracy,
         }
-        if devices.is_main():
-            checkpoints.save(folder, fitted.variables, metadata)
+        save_checkpoint(session, folder, fitted.variables, metadata)
     session.unfinished.clear(stage)
     return fitted.variables, metadata
 
 
-def measured_examples(
-    config: ExperimentConfig, test: Dataset, correct: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of the correctly classified test images, at most `num_examples`, and their labels."""
-    indices = np.flatnonzero(correct)
-    if len(indices) == 0:
-        raise NothingCorrectError(
-            f"the target model classifies 0 of {len(test)} target test images correctly, and only "
-            "those count; train it longer (--epochs) or on more classes."
-        )
-    if 0 < config.num_examples < len(indices):
-        generator = np.random.default_rng(tasks.stage_seed(config.seed, "measured"))
-        indices = np.sort(generator.choice(indices, config.num_examples, replace=False))
-    return test.pixels(indices), test.labels[indices]
-
-
-def audited(
-    session: Session,
-    name: str,
-    f: ApplyFn,
-    x: np.ndarray,
-    *,
-    config: ExperimentConfig,
-    strict: bool,
-) -> dict[str, Any]:
+def audited(of: Setting, name: str, f: ApplyFn, x: np.ndarray) -> dict[str, Any]:
     """What the audit of a model finds on a few of the measured examples, ready for JSON.
 
     Raises:
       audit.AuditError: a finding, if strict.
     """
-    stage = f"audit {name}"
+    session, stage = of.session, f"audit {name}"
     done = session.unfinished.load(stage)
     if done is not None:
         return done[1]
@@ -225,96 +177,105 @@ def audited(
         found = check_model(
             f,
             x,
-            eps=config.attack.eps,
+            eps=of.eps,
             num_steps=AUDIT_STEPS,
-            key=tasks.stage_key(config.seed, "audit"),
+            key=tasks.stage_key(of.seed, "audit"),
             max_examples=AUDIT_EXAMPLES,
-            batch_size=config.attack_batch_size,
+            batch_size=of.batch_size,
         )
         for finding in found.findings:
             session.progress(stage, 1, 1, f"{finding.name}: {finding.message}")
         if not found.findings:
             session.progress(stage, 1, 1, "nothing found")
-        if strict:
+        if of.strict:
             found.raise_for_findings(name)
         session.unfinished.save(stage, dict, found.summary(), last=True)
     return found.summary()
 
 
-def attacked(
-    session: Session,
-    name: str,
-    f: ApplyFn,
-    x: np.ndarray,
-    *,
-    attack: AttackFn,
-    key: Array,
-    batch_size: int,
-) -> np.ndarray:
-    """delta of every example; arguments as `metrics.perturb`."""
-    stage = f"attack {name}"
-    found = session.unfinished.load(stage)
-    done = None if found is None else found[0]["delta"]
-    if done is not None and len(done) == len(x):
-        return done
+def audits(of: Setting, pair: Pair) -> dict[str, dict[str, Any]]:
+    """The audits of both models of a pair, by "source" and "target"; {} of a single example."""
+    x = pair.images.pixels()
+    if len(x) < 2:
+        return {}
+    both = {"source": pair.source, "target": pair.target}
+    return {name: audited(of, name, f, x) for name, f in both.items()}
 
-    def save(count: int, deltas: Any) -> None:
-        session.unfinished.save(
-            stage, lambda: {"delta": deltas()}, {"done": count}, last=count == len(x)
-        )
 
-    with session.journal.stage(stage):
-        session.unfinished.begin()
-        return metrics.perturb(
-            f,
-            x,
-            attack=attack,
-            key=key,
-            batch_size=batch_size,
-            sharding=session.sharding,
-            progress=_named(session, stage),
-            done=done,
-            on_batch=save,
-        )
+def attacked(of: Setting, name: str, f: ApplyFn, x: np.ndarray) -> np.ndarray:
+    """delta of every example, of x's shape: the run's attack on the model of that name."""
+    return whole_pass(
+        of.session,
+        f"attack {name}",
+        perturbations(Perturbation("f", of.attack)),
+        {"f": f},
+        x,
+        key=tasks.stage_key(of.seed, "attack"),
+        batch_size=of.batch_size,
+    )
 
 
 def measured(
-    session: Session,
-    source: str,
-    f_source: ApplyFn,
-    f_target: ApplyFn,
-    x: np.ndarray,
-    labels: np.ndarray,
-    delta_source: np.ndarray,
-    delta_target: np.ndarray,
+    of: Setting,
+    name: str,
+    source: Attacked,
+    target: Attacked,
     *,
-    config: ExperimentConfig,
-) -> pair.Measured:
-    """The alphas and distances of a source."""
-    stage = f"measure {source}"
-    found = session.unfinished.load(stage)
+    direction: str,
+    measures: tuple[quantities.Quantity, ...],
+) -> dict[str, float | None]:
+    """The columns of a source's row that come from the pass over the examples."""
+    found = whole_pass(
+        of.session,
+        f"measure {name}",
+        quantities.measure(measures, direction),
+        {"f_source": source.f, "f_target": target.f},
+        target.x,
+        y=target.one_hot,
+        deltas={"f_source": source.delta, "f_target": target.delta},
+        batch_size=of.batch_size,
+    )
+    return quantities.row(measures, found)
 
-    def save(state: pair.PairState) -> None:
-        session.unfinished.save(
-            stage, lambda: snapshots.arrays_of(state), {}, last=len(state.alpha1) == len(x)
-        )
 
-    with session.journal.stage(stage):
-        session.unfinished.begin()
-        return pair.measure_pair(
-            f_source,
-            f_target,
-            x,
-            np.eye(len(config.target.class_names))[labels],
-            delta_source,
-            delta_target,
-            direction=config.direction,
-            batch_size=config.attack_batch_size,
-            sharding=session.sharding,
-            progress=_named(session, stage),
-            restore=None if found is None else lambda start: snapshots.tree_of(found[0], start),
-            on_batch=save,
-        )
+def fine_tuned(
+    session: Session,
+    stage: str,
+    model: Model,
+    variables: PyTree,
+    train: Dataset,
+    *,
+    transfer: Transfer,
+    dataset: str,
+    key: Array,
+    told: bool = False,
+) -> tuple[Model, PyTree]:
+    """A model transferred to the classes of the labelled images: one draw (`training.fine_tune`).
+
+    Args:
+      session: of the run. stage: name of its snapshots.
+      model, variables: the source's.
+      train: the labelled images.
+      transfer: how; `dataset`: where the images are from, for their augmentation.
+      key: of the new layer and the order.
+      told: whether every epoch goes to the screen and into the journal.
+    """
+    sgd = transfer.method != "closed_form"
+    return fine_tune(
+        model,
+        variables,
+        train,
+        num_classes=len(train.class_names),
+        method=transfer.method,
+        config=transfer.training if sgd else None,
+        key=key if sgd else None,
+        batch_norm_drift=transfer.batch_norm_drift,
+        augment=augmentation(dataset, transfer.augment and sgd),
+        progress=_told(session, stage) if told else None,
+        restore=session.unfinished.restore_training(stage),
+        on_step=session.unfinished.save_training(stage),
+        sharding=session.sharding,
+    )
 
 
 def transferred(
@@ -329,30 +290,26 @@ def transferred(
     settings, stage = config.transfer, f"transfer {source.name}"
     found = session.unfinished.load(stage)
     accuracies: list[float] = [] if found is None else list(found[1]["accuracies"])
-    sgd = settings.method != "closed_form"
     with session.journal.stage(stage):
         for repeat in range(len(accuracies), settings.repeats):
             session.unfinished.begin()
             draw = f"{stage} {repeat}"
-            head, head_variables = fine_tune(
+            tuned = fine_tuned(
+                session,
+                draw,
                 model,
                 variables,
-                tasks.labelled(config, target, repeat),
-                num_classes=len(target.train.class_names),
-                method=settings.method,
-                config=settings.training if sgd else None,
-                key=(
-                    tasks.stage_key(config.seed, f"transfer/{source.name}/{repeat}")
-                    if sgd
-                    else None
+                tasks.labelled(
+                    target.train,
+                    settings.labelled_per_class,
+                    seed=config.seed,
+                    draw=f"labelled/{repeat}",
                 ),
-                batch_norm_drift=settings.batch_norm_drift,
-                augment=augmentation(config.target.dataset, settings.augment and sgd),
-                restore=session.unfinished.restore_training(draw),
-                on_step=session.unfinished.save_training(draw),
-                sharding=session.sharding,
+                transfer=settings,
+                dataset=config.target.dataset,
+                key=tasks.stage_key(config.seed, f"transfer/{source.name}/{repeat}"),
             )
-            evaluation = evaluate(head, head_variables, target.test, sharding=session.sharding)
+            evaluation = evaluate(*tuned, target.test, sharding=session.sharding)
             accuracies.append(100.0 * evaluation.accuracy)
             session.unfinished.clear(draw)
             session.progress(stage, repeat + 1, settings.repeats)
@@ -360,6 +317,6 @@ def transferred(
     return accuracies
 
 
-def source_folder(session: Session, name: str) -> pathlib.Path:
-    """Where a source's checkpoint is."""
-    return session.folder / "sources" / re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+def source_folder(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Where a source's checkpoint is in a workdir."""
+    return folder / "sources" / re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")

@@ -13,6 +13,7 @@ import zlib
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from advknow import data
 from advknow.data import Dataset
@@ -107,11 +108,53 @@ def check_no_common_image(source_parts: Parts, target_parts: Parts, *, source: s
             )
 
 
-def labelled(config: ExperimentConfig, target: Parts, repeat: int) -> Dataset:
-    """The labelled target images of one draw: `labelled_per_class` a class of the train part."""
-    count = config.transfer.labelled_per_class
-    if count == 0:
-        return target.train
-    return data.take_per_class(
-        target.train, count, seed=stage_seed(config.seed, f"labelled/{repeat}")
-    )
+def of_one(task: Task, data_dir: str | None, *, channels: int | None = None) -> Parts:
+    """The parts of a task on its own, images with so many channels if they are given.
+
+    Raises:
+      FileNotFoundError: the data set is not there; says how to get it.
+    """
+    splits = _load(task.dataset, data_dir)
+    found = [data.select_classes(getattr(splits, part), task.class_names) for part in PARTS]
+    if channels is not None:
+        found = [data.match_channels(part, channels) for part in found]
+    return Parts(*found)
+
+
+def labelled(train: Dataset, per_class: int, *, seed: int, draw: str) -> Dataset:
+    """One draw of the labelled images: so many a class of the train part, all of it for 0.
+
+    Args:
+      train: the target's train part.
+      per_class: images a class.
+      seed: of the run. draw: its name.
+    """
+    if per_class == 0:
+        return train
+    return data.take_per_class(train, per_class, seed=stage_seed(seed, draw))
+
+
+class NothingCorrectError(ValueError):
+    """The target model classifies no test image correctly, so there is nothing to measure on."""
+
+
+def chosen(correct: np.ndarray, num_examples: int, *, seed: int, cure: str) -> np.ndarray:
+    """Which test images are measured: correctly classified ones, at most so many, in order.
+
+    Args:
+      correct: (N,) bool. num_examples: at most so many; 0 for all.
+      seed: of the run. cure: what to do where there is none, for the message.
+
+    Raises:
+      NothingCorrectError: there is none.
+    """
+    indices = np.flatnonzero(correct)
+    if len(indices) == 0:
+        raise NothingCorrectError(
+            f"the target model classifies 0 of {len(correct)} target test images correctly, and "
+            f"only those count; {cure}."
+        )
+    if 0 < num_examples < len(indices):
+        generator = np.random.default_rng(stage_seed(seed, "measured"))
+        indices = np.sort(generator.choice(indices, num_examples, replace=False))
+    return indices

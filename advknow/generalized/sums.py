@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from advknow import gram
-from advknow.alphas import sums as moments
+from advknow.alphas.formula import ALPHA1_ROUNDING
 from advknow.gram import Deviations, Grams
 from advknow.losses import AdversarialLoss
 from advknow.matching import sums as matching_sums
@@ -24,7 +24,7 @@ class GeneralizedSums(NamedTuple):
         on x and the system would be too large.
       square: (), of |J_T|_{H_T}^2. variance: (), of the variances of its estimates; 0 where exact.
       A1: (k,), of A1^(i). A1_count: (k,), examples where it is defined.
-      degenerate: (), examples where J_T is 0 to H_T.
+      degenerate: (), examples where |J_T|_{H_T} is 0.
       above_one: (), values of A1 above 1 beyond rounding.
       unconverged: (), examples with an attack that the iterative method has not found to tolerance.
     """
@@ -124,7 +124,7 @@ def sums_of_batch(
             A1=a1.sum(axis=0),
             A1_count=defined.sum(axis=0).astype(np.float64),
             degenerate=np.float64((strongest <= 0).sum()),
-            above_one=np.float64((a1 > 1 + moments.ALPHA1_ROUNDING).sum()),
+            above_one=np.float64((a1 > 1 + ALPHA1_ROUNDING).sum()),
             unconverged=np.float64(size - np.sum(np.broadcast_to(converged, size))),
         ),
         a1,

@@ -1,22 +1,29 @@
-"""Theorems 2 and 3 as inequalities with their slack (theory.md section 4)."""
+"""Theorems 2 and 3 as inequalities with their slack (theory.md section 4).
+
+Theorem 2   |h|_{D,H}^2 <= E_{x,t} |J_h(x0 + t (x - x0)) (x - x0)|_H^2,  h = f_T - g∘f_S, h(x0) = 0
+Theorem 3   |KTD - FMD| <= |y - f_T|_{D,H}
+
+Theorem 2 integrates along paths; the authors' own bound needs a Wasserstein distance instead.
+"""
 
 import dataclasses
-import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import gram, losses, validate
+from advknow import gram, losses, passes, validate
+from advknow.gram import GramsOf
 from advknow.inner_product import Loss
-from advknow.passes import batching, devices
-from advknow.passes.apply_fn import as_pytree
+from advknow.matching.distances import check_responses
+from advknow.matching.outputs import OutputsOf
+from advknow.passes import Batch, Measure, Need, Shapes, Totals, devices
 from advknow.passes.batching import Sample
-from advknow.typing import ApplyFn, ArrayLike, Progress, Sharding
+from advknow.typing import ApplyFn, Array, ArrayLike, Progress, Sharding
 
-# What rounding may take from an inequality between numbers of the size of its sides.
+# By how much rounding may violate an inequality, relative to the size of its sides.
 ROUNDING = 1e-6
 
 
@@ -28,7 +35,7 @@ class Inequality:
       name: which theorem. statement: the two sides as text.
       left, right: the two sides, in units of |.|_H.
       guaranteed: whether the theorem's conditions are met, so that it must hold.
-      scale: size of the functions whose difference the sides measure: what rounding is relative to.
+      scale: size of the functions that the sides compare, to which rounding is relative.
     """
 
     name: str
@@ -66,14 +73,8 @@ class PathSums(NamedTuple):
     right: Any
 
 
-@functools.partial(jax.jit, static_argnames=("loss",))
-def _values(f_source, f_target, x, *, loss):
-    y = f_target(x)
-    return f_source(x), y, gram.roots(loss, y)
-
-
 @jax.jit
-def _along(f_source, f_target, x, x0, t):
+def _along(f_source: ApplyFn, f_target: ApplyFn, x: Array, x0: Array, t: Array):
     step = x - x0
     at = x0 + t * step
     return jax.jvp(f_source, (at,), (step,))[1], jax.jvp(f_target, (at,), (step,))[1]
@@ -83,93 +84,118 @@ def _host(values: Any, count: int) -> Any:
     return jax.tree.map(lambda a: np.asarray(a[:count], np.float64), devices.fetch(values))
 
 
+def path_integral(
+    A: np.ndarray, x0: ArrayLike, *, loss: Loss = "l2", num_nodes: int = 16
+) -> Measure:
+    """The measure behind `path_bound`."""
+    validate.integer("num_nodes", num_nodes, minimum=1)
+    outputs = OutputsOf(losses.get(loss))
+    nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
+
+    def zero(shapes: Shapes) -> Totals:
+        if np.shape(x0) != shapes.inputs:
+            raise ValueError(
+                f"x0 has shape {np.shape(x0)}; that of an example, {shapes.inputs}, is needed."
+            )
+        nothing = np.zeros(())
+        return Totals(PathSums(nothing, nothing, nothing), None)
+
+    def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
+        start = jnp.asarray(x0, batch.x.dtype)
+        at_x0 = outputs(batch._replace(x=start[None], count=1))
+
+        def h(of: Any) -> np.ndarray:
+            return np.asarray(of.output_target, np.float64) - (
+                np.asarray(of.output_source, np.float64) @ A.T
+            )
+
+        def square(v: np.ndarray) -> float:
+            return float(np.sum(gram.norms(found[outputs].root_target, v[:, None]) ** 2))
+
+        models = (batch.models["f_source"], batch.models["f_target"])
+        left, right = square(h(found[outputs]) - h(at_x0)), 0.0
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            t = jnp.asarray(node, batch.x.dtype)
+            of_source, of_target = _host(_along(*models, batch.x, start, t), batch.count)
+            right += float(weight * square(of_target - of_source @ A.T))
+        return Totals(PathSums(batch.count, left, right), None)
+
+    def record(totals: Totals, shapes: Shapes) -> tuple[float, float]:
+        sums = totals.sums
+        return float(sums.left / sums.count) ** 0.5, float(sums.right / sums.count) ** 0.5
+
+    return Measure(needs=(outputs,), zero=zero, of_batch=of_batch, record=record)
+
+
 def path_bound(
-    f_target: ApplyFn,
+    *,
     f_source: ApplyFn,
+    f_target: ApplyFn,
     x: Sample,
     A: np.ndarray,
     x0: ArrayLike,
-    *,
     loss: Loss = "l2",
     num_nodes: int = 16,
     batch_size: int = 64,
     sharding: Sharding = None,
     progress: Progress | None = None,
-    done: PathSums | None = None,
-    on_batch: Callable[[PathSums], None] | None = None,
 ) -> tuple[float, float]:
     """Both sides of Theorem 2 (theory.md section 4), their square roots.
 
     Args:
-      f_target, f_source, x, loss, batch_size, sharding: as in `advknow.matching.gradient_matching`.
+      f_source, f_target, x, loss, batch_size, sharding: as in `advknow.matching.gradient_matching`.
       A: (d, m), the linear part of g; its offset makes h(x0) = 0.
       x0: where the paths start, of one example's shape.
       num_nodes: Gauss-Legendre nodes in t on [0, 1].
       progress: called with ("paths", examples done, N or None) after each batch.
-      done: sums that `on_batch` saw, to go on from. on_batch: called with them after each batch.
 
     Returns:
       |h|_{D,H} and sqrt(E_{x,t} |J_h(x0 + t (x - x0)) (x - x0)|_H^2), H at x.
     """
-    validate.integer("num_nodes", num_nodes, minimum=1)
-    resolved = losses.get(loss)
-    f_source = devices.replicate(as_pytree(f_source, name="f_source"), sharding)
-    f_target = devices.replicate(as_pytree(f_target, name="f_target"), sharding)
-    nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
-    sums = PathSums(0, 0.0, 0.0) if done is None else done
-    start = origin = None
-    skip = int(sums.count)
-    for batch, count, _ in batching.batches(x, batch_size, skip=skip, sharding=sharding):
-        if start is None:
-            start = jnp.asarray(x0, batch.dtype)
-            if start.shape != batch.shape[1:]:
-                raise ValueError(
-                    f"x0 has shape {start.shape}; that of an example, {batch.shape[1:]}, is needed."
-                )
-            y_source, y_target, _ = _host(
-                _values(f_source, f_target, start[None], loss=resolved), 1
-            )
-            origin = y_target - y_source @ A.T
-        y_source, y_target, root = _host(_values(f_source, f_target, batch, loss=resolved), count)
-        root = gram.host_root(resolved, root)
-        h = y_target - y_source @ A.T - origin
-        left, right = float(np.sum(gram.norms(root, h[:, None]) ** 2)), 0.0
-        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-            of_source, of_target = _host(
-                _along(f_source, f_target, batch, start, jnp.asarray(node, batch.dtype)), count
-            )
-            moved = of_target - of_source @ A.T
-            right += float(weight * np.sum(gram.norms(root, moved[:, None]) ** 2))
-        sums = PathSums(int(sums.count) + count, sums.left + left, sums.right + right)
-        if progress is not None:
-            progress("paths", sums.count, batching.total(x))
-        if on_batch is not None:
-            on_batch(sums)
-    return float(sums.left / sums.count) ** 0.5, float(sums.right / sums.count) ** 0.5
+    return passes.run(
+        path_integral(A, x0, loss=loss, num_nodes=num_nodes),
+        {"f_source": f_source, "f_target": f_target},
+        x,
+        stage="paths",
+        batch_size=batch_size,
+        sharding=sharding,
+        progress=progress,
+    )
 
 
-def label_gap_square(y: np.ndarray, output: np.ndarray, root: np.ndarray) -> float:
-    """The sum over a batch of |y - f_T|_{H_T}^2, of y and f_T (B, d) and R' (B or 1, k, d)."""
-    gap = np.asarray(y, np.float64) - output
-    return float(np.sum(gram.norms(root, gap[:, None]) ** 2))
+def gap_to_labels(reads: OutputsOf | GramsOf) -> Measure:
+    """The measure behind `label_gap`, of the pass's y; `reads` as in `function_distance`."""
+
+    def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
+        gap = np.asarray(batch.y, np.float64) - found[reads].output_target
+        square = float(np.sum(gram.norms(found[reads].root_target, gap[:, None]) ** 2))
+        return Totals({"count": batch.count, "square": square}, None)
+
+    return Measure(
+        needs=(reads,),
+        zero=lambda shapes: Totals({"count": np.zeros(()), "square": np.zeros(())}, None),
+        of_batch=of_batch,
+        record=lambda totals, shapes: float(totals.sums["square"] / totals.sums["count"]) ** 0.5,
+    )
 
 
 def label_gap(
-    y: Sample,
+    *,
     f_target: ApplyFn,
     x: Sample,
-    *,
+    y: Sample,
     loss: Loss = "l2",
     batch_size: int = 64,
     sharding: Sharding = None,
 ) -> float:
     """|y - f_T|_{D,H_T}, the middle of Theorem 3 (theory.md section 4); y as in KTD, (N, d)."""
-    resolved = losses.get(loss)
-    f_target = devices.replicate(as_pytree(f_target), sharding)
-    square, done = 0.0, 0
-    for batch, count, rows in batching.batches(x, batch_size, y, sharding=sharding):
-        assert rows is not None
-        _, outputs, root = _host(_values(f_target, f_target, batch, loss=resolved), count)
-        square += label_gap_square(rows, outputs, gram.host_root(resolved, root))
-        done += count
-    return (square / done) ** 0.5
+    check_responses(y)
+    return passes.run(
+        gap_to_labels(OutputsOf(losses.get(loss), source=None)),
+        {"f_target": f_target},
+        x,
+        y=y,
+        stage="outputs",
+        batch_size=batch_size,
+        sharding=sharding,
+    )

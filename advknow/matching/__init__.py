@@ -5,9 +5,22 @@
     knowledge_transfer   KTD = min_g |y - g∘f_S|_{D,H_T}            theory.md section 4
 
 Cost is linear in the examples, memory does not grow with them.
+
+    sums        the least-squares problem that all three are, and its solution
+    records     `GradientMatching`, `FunctionMatching`, `KnowledgeTransfer`
+    outputs     the outputs of a batch, which the last two read
+    distances   the measures and the calls
 """
 
-from advknow.matching.distances import function_matching, gradient_matching, knowledge_transfer
+from advknow.matching.distances import (
+    function_distance,
+    function_matching,
+    gradient_distance,
+    gradient_matching,
+    knowledge_distance,
+    knowledge_transfer,
+)
+from advknow.matching.outputs import OutputsOf
 from advknow.matching.records import (
     AffineMatch,
     FunctionMatching,
@@ -20,7 +33,11 @@ __all__ = [
     "FunctionMatching",
     "GradientMatching",
     "KnowledgeTransfer",
+    "OutputsOf",
+    "function_distance",
     "function_matching",
+    "gradient_distance",
     "gradient_matching",
+    "knowledge_distance",
     "knowledge_transfer",
 ]

@@ -6,7 +6,7 @@ All three distances are the same problem: of responses Y(x) (d, q) and regressor
 
 with Y = J_T, Z = J_S for the gradient matching distance, and Y = f_T or y, Z = (f_S, 1) for the
 other two. The sums are a pytree that starts at zero, is added to a batch at a time, merges by
-addition (`advknow.alphas.sums.merge`) in any split and order, and is solved once. Float64 on the
+addition (`advknow.passes.merge`) in any split and order, and is solved once. Float64 on the
 host.
 """
 
@@ -44,7 +44,7 @@ class Solution(NamedTuple):
     """The best A and what it leaves.
 
     Attributes:
-      A: (d, p); where it is not unique, of the least norm (of P S^+, for a constant H).
+      A: (d, p); where it is not unique, the one of least norm (P S^+ for a constant H).
       distance: sqrt(E |Y - A Z|_H^2).
       norm: sqrt(E |Y|_H^2).
       rank: of the system: of S (at most p) for a constant H, else at most d p.
@@ -114,7 +114,7 @@ def of_batch(
 def pseudo_inverse(matrix: np.ndarray, eps: float) -> tuple[np.ndarray, int]:
     """The pseudo-inverse of a symmetric positive semi-definite matrix, and its rank.
 
-    Eigenvalues at the rounding of numbers of relative accuracy eps count as 0; see
+    Eigenvalues that are rounding, of numbers of relative accuracy eps, count as 0; see
     `gram.rounding_cutoff`.
     """
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
@@ -137,7 +137,7 @@ def inverse_system(sums: MatchingSums, eps: float) -> tuple[np.ndarray, int]:
 
 
 def solve(sums: MatchingSums, *, eps: float) -> Solution:
-    """The best A, of P S^+ for a constant H and from the d p x d p system otherwise.
+    """The best A: P S^+ for a constant H, else from the d p x d p system.
 
     Args:
       sums: over all examples.

@@ -1,8 +1,8 @@
 """Batch normalisation (Ioffe, Szegedy 2015) with its gradient written out.
 
 Same numbers as `flax.linen.BatchNorm`; the written-out gradient is what XLA's CPU backend runs
-about five times as fast as the derived one. It has no forward mode, which only the training mode
-does without: in evaluation mode the layer is an affine map, differentiable either way.
+about five times as fast as the derived one. It has no forward mode, and serves the training mode
+only: in evaluation mode the layer is an affine map, differentiable either way.
 """
 
 import flax.linen as nn

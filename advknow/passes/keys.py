@@ -41,7 +41,7 @@ def per_example(key: Array, count: int, *, start: int = 0) -> Array:
       start: the index of the first.
 
     Raises:
-      TypeError: not a key. ValueError: as many keys as there are no examples.
+      TypeError: not a key. ValueError: more or fewer keys than examples.
     """
     key = typed(key)
     if key.ndim == 0:

@@ -89,7 +89,7 @@ def fitting_batch_size(
     Args:
       lower: as in `largest_batch_size`.
       batch_size: >= 0.
-      limit: bytes; None accepts every batch size, and 0 stands for `at_most`.
+      limit: bytes; with None every batch size is accepted, and 0 means `at_most`.
       at_most: of the automatic one.
 
     Raises:
@@ -149,7 +149,7 @@ def gradients_of(f_source: ApplyFn, f_target: ApplyFn, shape: tuple[int, ...], d
 def asked_batch_size(
     lower: Lower, batch_size: int, *, limit_gib: float | None, num_devices: int = 1
 ) -> int:
-    """`fitting_batch_size` for a user's settings: nothing is compiled unless he asks.
+    """`fitting_batch_size` for a user's settings: nothing is compiled unless asked for.
 
     Args:
       lower: as in `largest_batch_size`, of the examples on one device.

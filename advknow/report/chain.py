@@ -1,4 +1,4 @@
-"""The paper's picture with measured numbers on its arrows, from `advknow.chain.Chain.summary()`."""
+"""The paper's picture with measured numbers on its arrows, from `advknow.Chain.summary()`."""
 
 from typing import Any
 
@@ -87,7 +87,7 @@ def figure(chain: dict[str, Any], *, source: str = "f_S", target: str = "f_T") -
     """alpha -> (A1, A2) <-> GMD <-> FMD <-> KTD, each with what was measured.
 
     Args:
-      chain: `advknow.chain.Chain.summary()`.
+      chain: `advknow.Chain.summary()`.
       source, target: names of the models, for the title.
     """
     forward, backward = chain["source_to_target"], chain["target_to_source"]

@@ -5,14 +5,9 @@ import pathlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from advknow.experiments.results import ALPHAS, Results
+from advknow.experiments.results import Results
 from advknow.report.tables import ARROWS
 
-LABELS = {
-    "alpha1": r"$\alpha_1$",
-    "alpha2_squared": r"$\alpha_2^2$",
-    "alpha1_alpha2_squared": r"$(\alpha_1 * \alpha_2)^2$",
-}
 TITLES = {
     "adv2know": "Does attacking tell what a model can teach?",
     "know2adv": "Does what a model can teach tell how attacks transfer?",
@@ -21,30 +16,32 @@ COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#7
 
 
 def experiment_figure(results: Results) -> Figure:
-    """One panel a metric; a point a source, with the standard errors of results.json."""
-    figure = Figure(figsize=(11.0, 4.0), layout="constrained")
+    """One panel a quantity that asks for one; a point a source, with its standard errors."""
+    panels = {name: how.panel for name, how in results.columns().items() if how.panel}
+    figure = Figure(figsize=(3.0 + 2.7 * len(panels), 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     correlations = results.correlations()
-    for axes, metric in zip(figure.subplots(1, len(ALPHAS)), ALPHAS, strict=True):
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (metric, label) in zip(all_axes, panels.items(), strict=True):
         for row, colour in zip(results.rows, COLOURS * len(results.rows), strict=False):
             axes.errorbar(
                 row["knowledge_transfer"],
                 row[metric],
                 xerr=row["knowledge_transfer_se"],
-                yerr=row[f"{metric}_se"],
+                yerr=row.get(f"{metric}_se"),
                 fmt="o",
                 color=colour,
                 capsize=3,
                 label=row["source"],
             )
-        found = correlations[metric]
+        found = correlations.get(metric)
         if found is not None:
             axes.set_title(
                 f"Pearson {found['pearson']:+.2f}, n = {found['n']}, p = {found['pearson_p']:.2f}",
                 fontsize=9,
             )
         axes.set_xlabel("knowledge transfer (test accuracy, %)")
-        axes.set_ylabel(f"{LABELS[metric]}   ({ARROWS[results.direction].replace('->', '→')})")
+        axes.set_ylabel(f"{label}   ({ARROWS[results.direction].replace('->', '→')})")
         axes.grid(alpha=0.25)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     figure.axes[-1].legend(

@@ -8,13 +8,7 @@ from advknow.report import poster
 
 ARROWS = {"target_to_source": "T -> S", "source_to_target": "S -> T"}
 FIRST_COLUMN = {"adv2know": "source", "know2adv": "similarity"}
-NAMES = {
-    "alpha1": "alpha1",
-    "alpha2_squared": "alpha2 (squared)",
-    "alpha1_alpha2_squared": "alpha1*alpha2 (squared)",
-    "rho2": "rho²",
-    "fmd_relative": "FMD (relative)",
-    "ktd": "KTD",
+BASELINES = {
     "baseline_similarity": "baseline: share of common classes",
     "baseline_log_num_params": "baseline: model size (log parameters)",
 }
@@ -31,9 +25,7 @@ def _header(results: Results) -> list[str]:
         FIRST_COLUMN.get(results.experiment, "source"),
         "transfer %",
         "source %",
-        "alpha1",
-        "alpha2²",
-        "(alpha1*alpha2)²",
+        *(how.title for how in results.columns(table="alphas").values()),
         "n",
         "degenerate",
         "alpha1>1",
@@ -50,9 +42,10 @@ def _cells(results: Results, row: dict[str, Any]) -> list[str]:
         row["source"],
         _with_error(row["knowledge_transfer"], row["knowledge_transfer_se"], 1),
         f"{row['source_accuracy']:.1f}",
-        _with_error(row["alpha1"], row["alpha1_se"], 3),
-        _with_error(row["alpha2_squared"], row["alpha2_squared_se"], 3),
-        _with_error(row["alpha1_alpha2_squared"], row["alpha1_alpha2_squared_se"], 4),
+        *(
+            _with_error(row[name], row.get(f"{name}_se"), how.digits)
+            for name, how in results.columns(table="alphas").items()
+        ),
         str(row["n"]),
         str(row["n_degenerate"]),
         str(row["n_alpha1_above_one"]),
@@ -63,7 +56,8 @@ def _cells(results: Results, row: dict[str, Any]) -> list[str]:
     return [*cells, f"{transfer:.2f}", f"{alpha1:.2f}", f"{alpha2:.2f}", f"{product:.3f}"]
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
+    """The rows as lines of text, columns below each other, the first row a heading."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -81,13 +75,14 @@ def _markdown(rows: list[list[str]]) -> list[str]:
 
 
 def _correlation_lines(results: Results) -> list[str]:
+    names = BASELINES | {name: how.name or how.title for name, how in results.columns().items()}
     lines = []
     for name, found in results.correlations().items():
         if found is None:
-            lines.append(f"  {NAMES[name]}: not defined (constant, or fewer than three rows)")
+            lines.append(f"  {names[name]}: not defined (constant, or fewer than three rows)")
             continue
         lines.append(
-            f"  {NAMES[name]}: Pearson {found['pearson']:+.2f} (p = {found['pearson_p']:.3f}), "
+            f"  {names[name]}: Pearson {found['pearson']:+.2f} (p = {found['pearson_p']:.3f}), "
             f"Spearman {found['spearman']:+.2f} (p = {found['spearman_p']:.3f}), n = {found['n']}"
         )
     return lines
@@ -117,33 +112,19 @@ def notes(results: Results) -> list[str]:
 
 
 def _chain(results: Results) -> list[list[str]]:
-    """The paper's chain, source by source; only the header where the results are older than it."""
-    rows = [
-        [
-            FIRST_COLUMN.get(results.experiment, "source"),
-            "alpha1",
-            "GMD relative",
-            "rho²",
-            "FMD",
-            "FMD relative",
-            "KTD",
-            "transfer %",
-        ]
-    ]
+    """The paper's chain, source by source; [] where the results are older than it."""
+    columns = results.columns(table="chain")
+    if not columns:
+        return []
+    header = [FIRST_COLUMN.get(results.experiment, "source"), "alpha1"]
+    rows = [[*header, *(how.title for how in columns.values()), "transfer %"]]
     for row in results.rows:
-        if row.get("rho2") is not None:
-            rows.append(
-                [
-                    row["source"],
-                    f"{row['alpha1']:.3f}",
-                    f"{row['gmd_relative']:.4f}",
-                    f"{row['rho2']:.4f}",
-                    f"{row['fmd']:.3f}",
-                    f"{row['fmd_relative']:.3f}",
-                    f"{row['ktd']:.3f}",
-                    f"{row['knowledge_transfer']:.1f}",
-                ]
-            )
+        cells = [
+            _with_error(row[name], row.get(f"{name}_se"), how.digits)
+            for name, how in columns.items()
+        ]
+        transfer = f"{row['knowledge_transfer']:.1f}"
+        rows.append([row["source"], f"{row['alpha1']:.3f}", *cells, transfer])
     return rows
 
 
@@ -161,7 +142,7 @@ def _render(results: Results, layout: Callable[[list[list[str]]], list[str]]) ->
 
 def _render_chain(results: Results, layout: Callable[[list[list[str]]], list[str]]) -> list[str]:
     rows = _chain(results)
-    return [CHAIN_NOTE, "", *layout(rows), ""] if len(rows) > 1 else []
+    return [CHAIN_NOTE, "", *layout(rows), ""] if rows else []
 
 
 def audit(audits: dict[str, dict[str, Any]]) -> list[str]:
@@ -191,11 +172,11 @@ def text(results: Results) -> str:
     return "\n".join(
         [
             title,
-            *_render(results, _aligned),
+            *_render(results, aligned),
             "",
             *notes(results),
             "",
-            *_render_chain(results, _aligned),
+            *_render_chain(results, aligned),
             "Correlation with knowledge transfer over the rows, two-sided exact permutation p:",
             *_correlation_lines(results),
             "",

@@ -19,6 +19,7 @@ import re
 import secrets
 import shutil
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,19 @@ from advknow import models
 from advknow.typing import PyTree
 
 METADATA_FILE = "metadata.json"
-# What a training run writes beside its checkpoint, in the same folder.
-_BESIDE = ("config.json", "metrics.jsonl", "unfinished", "train.json", "finetune.json")
 _FORMAT = "advknow checkpoint"
 # Version 1 had no CRC-32 of the record itself.
 _VERSIONS, _VERSION = (1, 2), 2
 _ARRAYS = re.compile(r"arrays-[0-9a-f]{16}")
 
 
-def save(path: str | os.PathLike[str], variables: PyTree, metadata: dict[str, Any]) -> None:
+def save(
+    path: str | os.PathLike[str],
+    variables: PyTree,
+    metadata: dict[str, Any],
+    *,
+    beside: Collection[str] = (),
+) -> None:
     """Writes a checkpoint, in place of one that is already there; atomic (see the module).
 
     Args:
@@ -47,6 +52,7 @@ def save(path: str | os.PathLike[str], variables: PyTree, metadata: dict[str, An
       variables: nested dicts with string keys of arrays, of any numeric dtype, none empty.
       metadata: a JSON object. Tuples come back as lists. `restore_model` needs the entries of
         `model_metadata`.
+      beside: names of other files that the folder may hold.
 
     Raises:
       TypeError: variables are no such tree, or metadata is not JSON.
@@ -71,7 +77,7 @@ def save(path: str | os.PathLike[str], variables: PyTree, metadata: dict[str, An
         text = json.dumps(record, indent=1, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"metadata is not JSON: {error}.") from error
-    _check_destination(folder)
+    _check_destination(folder, beside)
     folder.mkdir(parents=True, exist_ok=True)
     with _checkpointer() as checkpointer:
         checkpointer.save(folder / arrays, args=ocp.args.PyTreeSave(_without_empty(host)))
@@ -205,7 +211,7 @@ def _is_ours(entry: Path) -> bool:
     return entry.name.startswith(METADATA_FILE) or bool(_ARRAYS.match(entry.name))
 
 
-def _check_destination(folder: Path) -> None:
+def _check_destination(folder: Path, beside: Collection[str]) -> None:
     """Refuses to write into a file or into somebody else's folder."""
     for part in (folder, *folder.parents):
         if part.exists() and not part.is_dir():
@@ -215,7 +221,7 @@ def _check_destination(folder: Path) -> None:
     foreign = sorted(
         entry.name
         for entry in folder.iterdir()
-        if not _is_ours(entry) and entry.name not in _BESIDE
+        if not _is_ours(entry) and entry.name not in beside
     )
     if foreign:
         raise ValueError(

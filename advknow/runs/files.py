@@ -4,11 +4,10 @@ import json
 import os
 import pathlib
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 CONFIG = "config.json"
-# Settings that older configurations lack, and what they were then.
-_ADDED = {"activations": "float32"}
 
 
 def write_atomically(path: str | pathlib.Path, content: str | bytes) -> None:
@@ -31,6 +30,37 @@ def write_atomically(path: str | pathlib.Path, content: str | bytes) -> None:
         raise
 
 
+def write_json(path: str | pathlib.Path, content: Any) -> None:
+    """`write_atomically` of JSON.
+
+    Raises:
+      ValueError, TypeError: NaN, infinity, or what is not JSON: none may reach a file of results.
+      OSError: as `write_atomically`.
+    """
+    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: pathlib.Path, *needed: str) -> dict[str, Any]:
+    """The content of a file of JSON, an object that holds at least the names `needed`.
+
+    Raises:
+      FileNotFoundError: there is none. ValueError: it is damaged, or no such object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON or of UTF-8
+        raise ValueError(
+            f"{path} is damaged, not valid JSON ({error}); remove it, or choose another workdir."
+        ) from error
+    missing = [name for name in needed if not isinstance(found, dict) or name not in found]
+    if missing or not isinstance(found, dict):
+        raise ValueError(
+            f"{path} does not hold {', '.join(missing) or 'an object'}; remove it, or choose "
+            "another workdir."
+        )
+    return found
+
+
 def make_workdir(path: str | pathlib.Path) -> pathlib.Path:
     """The folder, made if it is not there.
 
@@ -51,8 +81,15 @@ def make_workdir(path: str | pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
+def claim(
+    workdir: pathlib.Path, config: dict[str, Any], added: Mapping[str, Any] | None = None
+) -> None:
     """Writes config.json, or checks that the one in the folder says the same.
+
+    Args:
+      workdir: the folder.
+      config: the settings.
+      added: settings that older configurations lack, by name, and what they were then.
 
     Raises:
       ValueError: the folder holds a run with other settings; the message shows the difference.
@@ -60,13 +97,9 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
     path = workdir / CONFIG
     wanted = json.loads(json.dumps(config, allow_nan=False))
     if not path.exists():
-        write_atomically(path, json.dumps(wanted, indent=2) + "\n")
+        write_json(path, wanted)
         return
-    try:
-        found = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); choose another workdir.") from error
-    different = _differences(found, wanted)
+    different = _differences(read_json(path), wanted, added or {})
     if different:
         shown = "; ".join(different[:6]) + (" ..." if len(different) > 6 else "")
         raise ValueError(
@@ -75,19 +108,20 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
         )
 
 
-def _differences(a: Any, b: Any, at: str = "") -> list[str]:
+def _differences(a: Any, b: Any, added: Mapping[str, Any], at: str = "") -> list[str]:
     if isinstance(a, dict) and isinstance(b, dict):
         names = sorted(set(a) | set(b))
         return [
             difference
             for name in names
             for difference in _differences(
-                a.get(name, _ADDED.get(name)),
-                b.get(name, _ADDED.get(name)),
+                a.get(name, added.get(name)),
+                b.get(name, added.get(name)),
+                added,
                 f"{at}.{name}".strip("."),
             )
         ]
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         pairs = enumerate(zip(a, b, strict=True))
-        return [d for i, (u, v) in pairs for d in _differences(u, v, f"{at}[{i}]")]
+        return [d for i, (u, v) in pairs for d in _differences(u, v, added, f"{at}[{i}]")]
     return [] if a == b else [f"{at}: {a!r} -> {b!r}"]

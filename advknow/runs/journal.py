@@ -27,17 +27,17 @@ class Journal:
     """Appends events to `workdir/metrics.jsonl`.
 
     Args:
-      workdir: of the run.
+      workdir: of the run; None: nothing is kept.
       on_event: told every event as well, such as a writer of TensorBoard's files.
     """
 
     def __init__(
-        self, workdir: pathlib.Path, on_event: Callable[[dict[str, Any]], None] | None = None
+        self, workdir: pathlib.Path | None, on_event: Callable[[dict[str, Any]], None] | None = None
     ):
-        self._path = workdir / FILE
+        self._path = None if workdir is None else workdir / FILE
         self._on_event = on_event
         self._stage, self._since = "", 0.0
-        if devices.is_main():
+        if self._path is not None and devices.is_main():
             _end_half_a_line(self._path)
 
     def write(self, kind: str, **values: Any) -> None:
@@ -50,8 +50,9 @@ class Journal:
             return
         event = {"time": round(time.time(), 3), "kind": kind, **values}
         line = json.dumps(event, allow_nan=False) + "\n"
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)
         if self._on_event is not None:
             self._on_event(event)
 
@@ -76,7 +77,10 @@ class Journal:
     def seconds(self) -> dict[str, float]:
         """Seconds of every stage, over all sessions of the run."""
         found: dict[str, float] = {}
-        for event in devices.agreed("seconds", lambda: read(self._path)):
+        path = self._path
+        if path is None:
+            return found
+        for event in devices.agreed("seconds", lambda: read(path)):
             if event["kind"] == "stage":
                 found[event["stage"]] = found.get(event["stage"], 0.0) + event["seconds"]
         return {stage: round(total, 3) for stage, total in found.items()}

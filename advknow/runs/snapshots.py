@@ -36,28 +36,29 @@ def arrays_of(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in named}
 
 
-def tree_of(arrays: dict[str, np.ndarray], like: Tree) -> Tree:
+def tree_of(arrays: dict[str, np.ndarray], like: Tree, *, where: object = "the snapshot") -> Tree:
     """The pytree that `arrays_of` made the arrays of.
 
     Args:
       arrays: by name.
       like: of the same structure and shapes; where it has a leading axis of length 0, any length.
+      where: the file they are of, for the message.
 
     Raises:
       ValueError: an array is not there or has another shape.
     """
+    refused = f"{where} holds other sums than this pass's (other models, settings or version): "
+    cure = "; remove it to begin this part again."
     named = jax.tree_util.tree_leaves_with_path(like)
     leaves = []
     for path, leaf in named:
         name, wanted = jax.tree_util.keystr(path), np.shape(leaf)
         found = arrays.get(name)
         if found is None:
-            raise ValueError(f"the saved sums are another pair's: {name} is not there.")
+            raise ValueError(f"{refused}{name} is not there{cure}")
         grows = found.ndim > 0 and wanted[:1] == (0,)
         if found.shape[grows:] != wanted[grows:]:
-            raise ValueError(
-                f"the saved sums are another pair's: {name} has shape {found.shape}, not {wanted}."
-            )
+            raise ValueError(f"{refused}{name} has shape {found.shape}, not {wanted}{cure}")
         leaves.append(found)
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 

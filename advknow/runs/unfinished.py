@@ -2,8 +2,8 @@
 
     workdir/unfinished/<stage>/      a training: orbax checkpoint of its TrainState, written in the
                                      background; it holds the last state and the best variables
-    workdir/unfinished/<stage>.npz   an attack or a measurement: the perturbations and the sums
-                                     (theory.md section 5) of the examples done so far
+    workdir/unfinished/<stage>.npz   a pass over a sample: the sums (theory.md section 5) and the
+                                     values, such as perturbations, of the examples done so far
 
 Each is whole or not there, is read once at the start of its stage, and is removed when the run is
 finished. Work goes on at the last one written; what came after it is done again, to the same bits.
@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from advknow.runs import checkpoints, snapshots
-from advknow.passes import devices
+from advknow.passes import State, devices
 from advknow.training.sgd import TrainState
 from advknow.typing import PyTree
 
@@ -41,7 +41,7 @@ class Unfinished:
     """Snapshots of the stages of a run, at most one every `interval` seconds.
 
     Args:
-      workdir: of the run.
+      workdir: of the run; None: nothing is kept.
       interval: seconds between two snapshots of a stage; 0 for one after every step and batch.
       stop: asked after every step and batch; when it returns True, the work so far is saved and
         StoppedError is raised.
@@ -50,13 +50,14 @@ class Unfinished:
 
     def __init__(
         self,
-        workdir: pathlib.Path,
+        workdir: pathlib.Path | None,
         *,
         interval: float = 30.0,
         stop: Callable[[], bool] = lambda: False,
         on_save: Callable[[str], None] = lambda stage: None,
     ):
-        self._folder = workdir / FOLDER
+        self._kept = workdir is not None
+        self._folder = (workdir or pathlib.Path()) / FOLDER
         self._interval, self._stop, self._on_save = interval, stop, on_save
         self._last = time.monotonic()
         self._writer = concurrent.futures.ThreadPoolExecutor(1, "snapshots")
@@ -77,7 +78,7 @@ class Unfinished:
         # Asked once: a request between two questions would stop without a snapshot.
         stopping = devices.any_process(self._stop())
         if last or stopping or time.monotonic() - self._last >= self._interval:
-            if devices.is_main():
+            if self._kept and devices.is_main():
                 write()
             self._last = time.monotonic()
             self._on_save(stage)
@@ -85,14 +86,29 @@ class Unfinished:
             self.wait()
             raise StoppedError(f"stopped in {stage!r}, on request")
 
+    def _path(self, stage: str) -> pathlib.Path:
+        return self._folder / f"{file_name(stage)}.npz"
+
     def load(self, stage: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """The arrays and values last saved of an attack or a measurement."""
-        path = self._folder / f"{file_name(stage)}.npz"
+        """The arrays and values last saved of a pass or of other work."""
+        path = self._path(stage)
 
         def read() -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-            return snapshots.load(path) if path.exists() else None
+            return snapshots.load(path) if self._kept and path.exists() else None
 
         return devices.agreed(stage, read)
+
+    def state(self, stage: str, start: State) -> State:
+        """The state of a pass last saved, or the one before its first example.
+
+        Raises:
+          ValueError: what is saved is of another pass; names the file.
+        """
+        found = self.load(stage)
+        if found is None:
+            return start
+        saved = snapshots.tree_of(found[0], start.saved(), where=self._path(stage))
+        return start.restored(saved)
 
     def save(
         self,
@@ -102,11 +118,11 @@ class Unfinished:
         *,
         last: bool = False,
     ) -> None:
-        """Saves an attack's or a measurement's state where one is due, or `last`."""
+        """Saves the state of a pass or of other work where one is due, or `last`."""
 
         def write() -> None:
             self._folder.mkdir(exist_ok=True)
-            snapshots.save(self._folder / f"{file_name(stage)}.npz", arrays(), values)
+            snapshots.save(self._path(stage), arrays(), values)
 
         self._at(stage, write, last=last)
 
@@ -116,7 +132,7 @@ class Unfinished:
 
         def restore(start: TrainState) -> TrainState | None:
             def read() -> TrainState | None:
-                if not (folder / checkpoints.METADATA_FILE).exists():
+                if not (self._kept and (folder / checkpoints.METADATA_FILE).exists()):
                     return None
                 stored, _ = checkpoints.load(folder)
                 return state_from_arrays(stored, start, folder)
@@ -144,7 +160,7 @@ class Unfinished:
         """Removes a training's states, or everything."""
         self.wait()
         path = self._folder if stage is None else self._folder / file_name(stage)
-        if devices.is_main():
+        if self._kept and devices.is_main():
             shutil.rmtree(path, ignore_errors=True)
 
 

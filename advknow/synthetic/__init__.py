@@ -1,1 +1,1 @@
-"""Section 7 of theory.md: the synthetic experiment."""
+"""The synthetic experiment (theory.md section 7)."""

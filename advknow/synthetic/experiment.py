@@ -13,10 +13,7 @@ k = 0..9, cumulatively, and at each step all quantities of the chain are measure
     python -m launch.synthetic --workdir=runs/synthetic
 """
 
-import csv
 import dataclasses
-import io
-import json
 import pathlib
 import time
 import zlib
@@ -25,13 +22,14 @@ from typing import Any
 
 import jax
 
-from advknow import gram, validate
-from advknow.alphas import sums as moments
-from advknow.alphas.small_eps import Accumulator, check_index
-from advknow.links.theorems import label_gap
-from advknow.matching import distances, knowledge_transfer
+from advknow import losses, passes, validate
+from advknow.alphas import small_eps_alphas
+from advknow.gram import GramsOf
+from advknow.links.theorems import gap_to_labels
+from advknow.matching import OutputsOf, gradient_distance, knowledge_distance
+from advknow.passes import Measure
 from advknow.runs import files
-from advknow.runs.unfinished import Unfinished
+from advknow.runs.session import begin, finish
 from advknow.runs.versions import versions
 from advknow.synthetic import files as synthetic_files
 from advknow.synthetic import rbf, sigmoid_network
@@ -53,6 +51,7 @@ COLUMNS = (
     "loss_f_T",
 )
 STEP = 0.1
+ENDS_WITH = "results.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +156,20 @@ def prepare(
     return data, Networks(target, source, sigmoid_network.deviations(key_deviation, source))
 
 
+def quantities(level: int = 0) -> Measure:
+    """All of a row in one pass: models "f_source", "f_target" and "hidden", f_S's hidden layer."""
+    grams = GramsOf(losses.l2, losses.l2)
+    return passes.combine(
+        {
+            "alphas": small_eps_alphas(grams, index=level),
+            "gradient": gradient_distance(grams),
+            # g∘f_S re-solved is an affine map of the hidden layer.
+            "resolved": knowledge_distance(OutputsOf(losses.l2, source="hidden", target=None)),
+            "target": gap_to_labels(OutputsOf(losses.l2, source=None)),
+        }
+    )
+
+
 def measure(
     data: RbfData,
     source: sigmoid_network.Weights,
@@ -166,20 +179,15 @@ def measure(
     batch_size: int = 1000,
 ) -> tuple[dict[str, float], int]:
     """One row without its scale, and how many examples had no direction."""
-    f_source, f_target = sigmoid_network.bind(source), sigmoid_network.bind(target)
-    forward, backward = Accumulator(level), Accumulator(level)
-    sums, eps = None, 0.0
-    for grams in gram.of_sample(f_source, f_target, data.x, loss="l2", batch_size=batch_size):
-        check_index(level, grams)
-        forward.add(grams)
-        backward.add(grams.swapped())
-        of_batch = distances.gradient_sums(grams, constant_hessian=True)
-        sums = of_batch if sums is None else moments.merge(sums, of_batch)
-        eps = max(eps, grams.eps)
-    assert sums is not None
-    gradient = distances.finalize_gradient(sums, eps=eps, loss="l2")
-    s_t, t_s = forward.record(), backward.record()
-    hidden = sigmoid_network.bind_hidden(source)
+    models = {
+        "f_source": sigmoid_network.bind(source),
+        "f_target": sigmoid_network.bind(target),
+        "hidden": sigmoid_network.bind_hidden(source),
+    }
+    found = passes.run(
+        quantities(level), models, data.x, y=data.y, batch_size=batch_size, stage="measure"
+    )
+    s_t, t_s = found["alphas"]["source_to_target"], found["alphas"]["target_to_source"]
     row = {
         "alpha1_S_T": s_t.alpha1,
         "alpha1_T_S": t_s.alpha1,
@@ -187,9 +195,9 @@ def measure(
         "alpha2_T_S": t_s.alpha2,
         "alpha1_alpha2_S_T": s_t.alpha1_alpha2,
         "alpha1_alpha2_T_S": t_s.alpha1_alpha2,
-        "gradient_matching": gradient.distance,
-        "loss_f_S": knowledge_transfer(data.y, hidden, data.x, batch_size=batch_size).distance,
-        "loss_f_T": label_gap(data.y, f_target, data.x, batch_size=batch_size),
+        "gradient_matching": found["gradient"].distance,
+        "loss_f_S": found["resolved"].distance,
+        "loss_f_T": found["target"],
     }
     return row, max(s_t.n_degenerate, t_s.n_degenerate)
 
@@ -237,12 +245,8 @@ def measure_steps(
 
 def to_csv(rows: list[dict[str, float]]) -> str:
     """The rows as CSV, the authors' columns in their order, eight digits."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([f"{row[name]:.8g}" for name in COLUMNS])
-    return buffer.getvalue()
+    lines = [COLUMNS, *([f"{row[name]:.8g}" for name in COLUMNS] for row in rows)]
+    return "".join(",".join(line) + "\n" for line in lines)
 
 
 def run(
@@ -278,7 +282,7 @@ def run(
         raise ValueError(
             f"data={data_file}, weights={weights_file}: both files are needed, or neither."
         )
-    seconds, begin = {}, time.monotonic()
+    seconds, started = {}, time.monotonic()
     if data_file is not None and weights_file is not None:
         data = synthetic_files.read_data(data_file)
         networks = synthetic_files.read_weights(
@@ -299,19 +303,18 @@ def run(
             "source_hidden": networks.source.W1.shape[0],
             "target_hidden": networks.target.W1.shape[0],
         }
-        folder = files.make_workdir(workdir)
-        files.claim(folder, settings)
     else:
         settings = dataclasses.asdict(config)
-        folder = files.make_workdir(workdir)
-        files.claim(folder, settings)
+    # A step is short: each is kept.
+    session = begin(workdir, settings, ends_with=ENDS_WITH, save_interval=0.0, stop=stop)
+    folder = pathlib.Path(workdir)
+    if data_file is None:
         data, networks = _prepared(config, folder, progress)
-        seconds["train"] = time.monotonic() - begin
-        begin = time.monotonic()
-    if (folder / "results.json").exists():
+        seconds["train"] = time.monotonic() - started
+        started = time.monotonic()
+    if (folder / ENDS_WITH).exists():
         return read(folder)
-    unfinished = Unfinished(folder, interval=0.0, stop=stop)
-    found = unfinished.load("measure")
+    found = session.unfinished.load("measure")
     rows, degenerate = measure_steps(
         data,
         networks,
@@ -320,18 +323,16 @@ def run(
         batch_size=config.batch_size,
         progress=progress,
         done=([], 0) if found is None else (found[1]["rows"], found[1]["degenerate"]),
-        on_step=lambda rows, degenerate: unfinished.save(
+        on_step=lambda rows, degenerate: session.unfinished.save(
             "measure", dict, {"rows": rows, "degenerate": degenerate}
         ),
     )
-    seconds["measure"] = time.monotonic() - begin
+    seconds["measure"] = time.monotonic() - started
     results = SyntheticResults(
         rows, len(data.x), degenerate, settings, versions(), seconds, command
     )
     files.write_atomically(folder / "results.csv", to_csv(rows))
-    text = json.dumps(results.to_dict(), indent=2, allow_nan=False) + "\n"
-    files.write_atomically(folder / "results.json", text)
-    unfinished.clear()
+    finish(session, results.to_dict())
     return results
 
 
@@ -355,10 +356,9 @@ def read(workdir: str | pathlib.Path) -> SyntheticResults:
     Raises:
       FileNotFoundError: there are none. ValueError: the file is not one of ours.
     """
-    path = pathlib.Path(workdir) / "results.json"
-    try:
-        content = json.loads(path.read_text())
-        fields = [field.name for field in dataclasses.fields(SyntheticResults)]
-        return SyntheticResults(**{name: content[name] for name in fields})
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no results.json of the synthetic experiment.") from error
+    path = pathlib.Path(workdir) / ENDS_WITH
+    fields = [field.name for field in dataclasses.fields(SyntheticResults)]
+    content = files.read_json(path, "experiment", *fields)
+    if content["experiment"] != "synthetic":
+        raise ValueError(f"{path} is of another experiment than the synthetic one.")
+    return SyntheticResults(**{name: content[name] for name in fields})

@@ -1,4 +1,4 @@
-"""The data of the synthetic experiment: a Gaussian mixture and radial basis features (theory.md 7).
+"""The synthetic data: a Gaussian mixture and radial basis features (theory.md section 7).
 
     x ~ 1/K sum_k N(mu_k, s^2 I),  mu_k ~ N(0, (1 - s^2) I)       K = 10 components in R^50
     y = W phi(x) - mean,  phi_j(x) = exp(-|x - c_j|^2 / (2 n))    100 features in R^10

@@ -1,6 +1,6 @@
 """The one-hidden-layer sigmoid networks of the synthetic experiment (theory.md section 7).
 
-f(x) = W2 sigmoid(W1 x + b1) + b2, in the orientation of the golden files: biases are columns.
+f(x) = W2 sigmoid(W1 x + b1) + b2, in the orientation of the authors' files: biases are columns.
 """
 
 import functools

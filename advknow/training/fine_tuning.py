@@ -5,8 +5,8 @@
     closed_form   g by ridge regression              fixed, evaluation mode
     all           every parameter by SGD             moves
 
-With batch_norm_drift=True "last_layer" repeats the slip of the authors' code (theory.md, section
-6): batch norm in training mode, so that f_S's running statistics move in every step.
+With batch_norm_drift=True "last_layer" repeats the slip of the authors' code (theory.md section 6):
+batch norm in training mode, so that f_S's running statistics move in every step.
 """
 
 import functools
@@ -76,15 +76,14 @@ def fine_tune(
       method: "last_layer", "all" or "closed_form"; see the module.
       config: settings of SGD; not used by "closed_form".
       key: new last layer, order of examples, augmentation; not used by "closed_form".
-      batch_norm_drift: with "last_layer" only; see the module. Nothing for a model without batch
-        norm.
+      batch_norm_drift: with "last_layer" only; see the module. Without batch norm it has no effect.
       augment: as in `training.fit`. Without it "last_layer" computes the features once.
       ridge: with "closed_form" only; see `ridge_head`.
       batch_size: of the passes that compute features; no result depends on it beyond rounding.
       progress: as in `training.fit`, validation_accuracy None.
       progress_steps: as in `training.fit`.
       sharding: as in `training.fit`.
-      restore, on_step: as in `training.fit`, for a transfer that can be gone on with; not used by
+      restore, on_step: as in `training.fit`, for a transfer that can be resumed; not used by
         "closed_form".
 
     Returns:
@@ -215,7 +214,7 @@ def ridge_head(
 
     Minimises  1/N sum_i |y_i - W' f_i - b|^2 + ridge s |W|_F^2,  s = tr(Cov f) / F  the mean
     variance of a feature, so that `ridge` means the same for features of any scale; b is free. At
-    ridge=0 it is the knowledge transfer distance's least squares (theory.md, section 4), with the
+    ridge=0 it is the knowledge transfer distance's least squares (theory.md section 4), with the
     smallest W where several are best.
 
     Args:

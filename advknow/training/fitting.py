@@ -1,7 +1,7 @@
 """Training a classifier, and measuring it: `fit`, `evaluate`, `predict`; `fine_tune` transfers it.
 
 The best variables are chosen on a validation part. Test images have no way in here: neither `fit`
-nor `fine_tune` takes any (the authors' code picked its checkpoints on the test set; theory.md,
+nor `fine_tune` takes any (the authors' code picked its checkpoints on the test set; theory.md
 section 6). The optimizer is in `advknow.training.sgd`, transfer in `advknow.training.fine_tuning`.
 """
 

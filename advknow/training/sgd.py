@@ -4,7 +4,7 @@
     v_t = momentum v_{t-1} + g_t
     p  <- p - learning_rate(t) v_t,     learning_rate(t) = learning_rate (1 + cos(pi t / T)) / 2
 
-for the steps t = 0 .. T - 1 of all epochs (theory.md, section 6). The loop is Python's, because
+for the steps t = 0 .. T - 1 of all epochs (theory.md section 6). The loop is Python's, because
 XLA's CPU backend runs convolutions inside a compiled loop on one thread. Every random number of
 step t comes from fold_in(key, t), and the order of the examples from fold_in(key, epoch), so that
 a `TrainState` that was stored goes on bit for bit.
@@ -40,7 +40,7 @@ Restore = Callable[["TrainState"], "TrainState | None"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Settings of SGD; the defaults are the poster's (theory.md, section 6).
+    """Settings of SGD; the defaults are the poster's (theory.md section 6).
 
     Attributes:
       epochs: passes over the data.
@@ -50,8 +50,8 @@ class TrainConfig:
       momentum: in [0, 1).
       weight_decay: added to the gradient, before the momentum, for every parameter.
       schedule: "cosine", from learning_rate to 0 over all steps, or "constant".
-      activations: "float32", or "bfloat16": the dtype in which the layers of a backbone that is
-        trained compute. Parameters, batch norm's statistics, features, logits, loss and everything
+      activations: "float32" or "bfloat16", the dtype in which a backbone's layers compute while it
+        is trained. Parameters, batch norm's statistics, features, logits, loss and everything
         in evaluation mode are float32 either way.
     """
 

@@ -9,8 +9,8 @@ from jax.tree_util import Partial
 
 import advknow
 from advknow import attacks
-from advknow.alphas import finite as metrics
-from advknow.alphas import sums as moments
+from advknow.alphas import sums as alpha_sums
+from advknow.alphas.record import finalize
 
 DRAWS = 200
 
@@ -75,7 +75,7 @@ def _sample(rng, count):
     return d11, d12, rng.uniform(0.2, 0.9, count)
 
 
-_jitted = jax.jit(moments.of_batch)
+_jitted = jax.jit(alpha_sums.of_batch)
 
 
 def _record(d11, d12, alpha1):
@@ -86,8 +86,8 @@ def _record(d11, d12, alpha1):
         return np.concatenate([a, np.ones((100 - count, *np.shape(a)[1:]))]).astype(np.float32)
 
     arrays = map(padded, (d11, d12, alpha1, np.ones(count)))
-    sums, of_each, used = _jitted(*arrays, index=np.arange(100), mask=np.arange(100) < count)
-    return metrics.finalize(sums, of_each[:count], np.asarray(used)[:count])
+    sums, (of_each, used) = _jitted(*arrays, index=np.arange(100), mask=np.arange(100) < count)
+    return finalize(sums, alpha_sums.TransferValues(of_each[:count], used[:count]))
 
 
 @pytest.mark.parametrize("count", [2, 7, 45])
@@ -110,7 +110,7 @@ def test_standard_errors_by_brute_force(count):
     d11, d12, alpha1 = _sample(np.random.default_rng(count), count)
     record = _record(d11, d12, alpha1)
     np.testing.assert_allclose(record.alpha1_se, alpha1.std(ddof=1) / np.sqrt(count), rtol=1e-5)
-    groups = moments.NUM_GROUPS
+    groups = alpha_sums.NUM_GROUPS
     expected = oracles.jackknife(d11, d12, groups)
     np.testing.assert_allclose(record.alpha2_squared_se, expected, rtol=1e-4)
     expected = oracles.jackknife(d11, d12, groups, alpha1)

@@ -5,9 +5,10 @@ import numpy as np
 import oracles
 import pytest
 
-from advknow.alphas import sums as moments
+from advknow import passes
+from advknow.alphas import sums as alpha_sums
 
-_jitted = jax.jit(moments.of_batch)
+_jitted = jax.jit(alpha_sums.of_batch)
 
 
 def _deviations(seed, count, m=3, d=4):
@@ -26,7 +27,7 @@ def _of_batch(deviations, *, start=0, noise_11=0.0, noise_12=0.0):
         return np.concatenate([a, np.full((64 - count, *a.shape[1:]), np.nan, np.float32)])
 
     noise = (padded(np.broadcast_to(np.float32(v), count)) for v in (noise_11, noise_12))
-    sums, alpha1, used = _jitted(
+    sums, (alpha1, used) = _jitted(
         *map(padded, deviations),
         index=start + np.arange(64),
         mask=np.arange(64) < count,
@@ -39,14 +40,14 @@ def _of_batch(deviations, *, start=0, noise_11=0.0, noise_12=0.0):
 def test_sums_by_their_definition(variant):
     deviations = _deviations(0, 25)
     index, mask = jnp.arange(25), jnp.ones(25, bool)
-    sums, alpha1, used = variant(moments.of_batch)(*deviations, index=index, mask=mask)
+    sums, (alpha1, used) = variant(alpha_sums.of_batch)(*deviations, index=index, mask=mask)
     d11, d12, numerator, denominator = (a.astype(np.float64) for a in deviations)
     expected = numerator / denominator
-    group = np.arange(25) % moments.NUM_GROUPS
+    group = np.arange(25) % alpha_sums.NUM_GROUPS
     outer = oracles.unit(d11)[:, :, None] * oracles.unit(d12)[:, None, :]
     np.testing.assert_allclose(alpha1, expected, rtol=1e-6)
     assert used.all()
-    for g in range(moments.NUM_GROUPS):
+    for g in range(alpha_sums.NUM_GROUPS):
         here = group == g
         weighted = (expected[here, None, None] * outer[here]).sum(axis=0)
         np.testing.assert_allclose(sums.outer[g], outer[here].sum(axis=0), atol=1e-6)
@@ -61,32 +62,32 @@ def test_sums_by_their_definition(variant):
 
 def test_merge_is_addition_in_any_order_and_split():
     deviations = _deviations(1, 60)
-    whole = moments.merge(_of_batch(deviations)[0])
+    whole = passes.merge(_of_batch(deviations)[0])
     cuts = [0, 1, 8, 33, 60]
     parts = [
         _of_batch(tuple(a[lo:hi] for a in deviations), start=lo)[0]
         for lo, hi in zip(cuts[:-1], cuts[1:], strict=True)
     ]
-    zero = moments.zeros(3, 4)
-    forward = moments.merge(zero, *parts)
-    nested = moments.merge(moments.merge(parts[3], parts[1]), moments.merge(parts[0], parts[2]))
+    zero = alpha_sums.zeros(3, 4)
+    forward = passes.merge(zero, *parts)
+    nested = passes.merge(passes.merge(parts[3], parts[1]), passes.merge(parts[0], parts[2]))
     for merged in (forward, nested):
         chex.assert_trees_all_close(merged, whole, atol=1e-5)
         assert {leaf.dtype for leaf in jax.tree.leaves(merged)} == {np.dtype(np.float64)}
-    chex.assert_trees_all_equal(moments.merge(zero, zero), zero)
+    chex.assert_trees_all_equal(passes.merge(zero, zero), zero)
 
 
 def test_addition_does_not_round_away_small_batches():
-    one = moments.merge(_of_batch(_deviations(2, 1))[0])
+    one = passes.merge(_of_batch(_deviations(2, 1))[0])
     large = jax.tree.map(lambda a: a + 2.0**25, one)
     # In float32, 2^25 + 1 is 2^25.
-    np.testing.assert_array_equal(moments.merge(large, one).used - large.used, one.used)
+    np.testing.assert_array_equal(passes.merge(large, one).used - large.used, one.used)
 
 
 def test_padding_adds_nothing():
     deviations = _deviations(3, 12)
     sums, alpha1, _ = _of_batch(deviations)
-    expected, expected_alpha1, used = moments.of_batch(
+    expected, (expected_alpha1, used) = alpha_sums.of_batch(
         *deviations, index=jnp.arange(12), mask=jnp.ones(12, bool)
     )
     assert used.all()

@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 from advknow import data
-from advknow.alphas import finite as metrics
-from advknow.experiments import adv2know, know2adv, measure, results, single, stages, tasks
+from advknow.experiments import results, stages, tasks
+from advknow.experiments.chain import chain
 from advknow.experiments.config import Attack, ExperimentConfig, Source, Task, Transfer, scaled
+from advknow.experiments.finetune import finetune
+from advknow.experiments.measure import AttackByName, measure
+from advknow.experiments.presets import PRESETS, preset
 from advknow.experiments.run import NothingCorrectError, run
-from advknow.report import figures, tables
+from advknow.experiments.sample import Sample
+from advknow.experiments.train import train
+from advknow.report import commands, figures, tables
 from advknow.runs.unfinished import StoppedError
 from advknow.training import TrainConfig
 
@@ -52,13 +57,13 @@ def finished(tmp_path_factory):
 
 
 def test_every_preset_is_the_experiment_of_the_paper():
-    for module in (adv2know, know2adv):
-        for name in module.PRESETS:
-            config = module.preset(name)
-            assert config.preset == name
+    for experiment, presets in PRESETS.items():
+        for name in presets:
+            config = preset(experiment, name)
+            assert (config.experiment, config.preset) == (experiment, name)
             assert len(config.sources) == 5
             json.dumps(config.to_dict())
-    one, two = adv2know.preset("poster"), know2adv.preset("poster")
+    one, two = preset("adv2know", "poster"), preset("know2adv", "poster")
     assert one.direction == "target_to_source"
     assert two.direction == "source_to_target"
     assert [s.model for s in one.sources] == ["mlp", "lenet", "alexnet", "resnet18", "resnet50"]
@@ -88,13 +93,13 @@ def test_every_preset_is_the_experiment_of_the_paper():
 
 
 def test_the_authors_hundred_percent_source_can_be_had():
-    last = know2adv.poster(horse_for_dog=True).sources[-1]
+    last = preset("know2adv", "poster", horse_for_dog=True).sources[-1]
     assert last.task.classes == ("bird", "cat", "deer", "horse")
     assert last.similarity == 0.75
 
 
 def test_common_classes_never_share_an_image():
-    config = know2adv.preset("digits")
+    config = preset("know2adv", "digits")
     target, sources = tasks.load(config)
     of_target = {i for part in target for i in part.ids}
     assert len(of_target) == sum(len(part) for part in target)
@@ -103,7 +108,7 @@ def test_common_classes_never_share_an_image():
     shared = sources["100%"]
     assert shared.train.class_names == target.train.class_names
     # Without common classes nothing is held back.
-    alone, _ = tasks.load(adv2know.preset("digits"))
+    alone, _ = tasks.load(preset("adv2know", "digits"))
     whole = data.load("digits")
     assert len(alone.train) == np.isin(whole.train.labels, [5, 6, 7, 8, 9]).sum()
 
@@ -116,16 +121,12 @@ def test_overlapping_images_are_refused():
 
 
 def test_labelled_draws_are_small_different_and_of_the_train_part():
-    config = tiny()
-    target, _ = tasks.load(config)
-    first, second = (tasks.labelled(config, target, i) for i in (0, 1))
+    target, _ = tasks.load(tiny())
+    first, second = (tasks.labelled(target.train, 5, seed=0, draw=f"labelled/{i}") for i in (0, 1))
     assert np.bincount(first.labels).tolist() == [5, 5]
     assert set(first.ids) <= set(target.train.ids)
     assert set(first.ids) != set(second.ids)
-    every = dataclasses.replace(config.transfer, labelled_per_class=0)
-    assert len(tasks.labelled(dataclasses.replace(config, transfer=every), target, 0)) == len(
-        target.train
-    )
+    assert tasks.labelled(target.train, 0, seed=0, draw="all") is target.train
 
 
 def test_a_run_writes_its_record(finished):
@@ -137,7 +138,7 @@ def test_a_run_writes_its_record(finished):
     assert stored["command"] == "the command"
     assert results.read(workdir).rows == found.rows
     lines = (workdir / "results.csv").read_text().splitlines()
-    assert lines[0].split(",") == list(results.COLUMNS)
+    assert lines[0].split(",") == list(found.rows[0])
     assert len(lines) == 3
     needed = (
         "source knowledge_transfer source_accuracy alpha1 alpha2 alpha2_squared alpha1_alpha2 "
@@ -167,9 +168,8 @@ def test_a_finished_run_is_only_read(finished, monkeypatch):
     def done_again(*args, **kwargs):
         raise AssertionError("done again")
 
-    for name in ("fit", "fine_tune"):
+    for name in ("fit", "fine_tune", "whole_pass"):
         monkeypatch.setattr(stages, name, done_again)
-    monkeypatch.setattr(metrics, "perturb", done_again)
     assert run(tiny(), workdir).rows == found.rows
     assert not (workdir / "unfinished").exists()
 
@@ -196,34 +196,29 @@ def test_another_configuration_in_the_same_folder_is_refused(finished):
 def test_another_batch_size_gives_the_same_results(finished, tmp_path):
     other = run(tiny(attack_batch_size=7), tmp_path)
     for a, b in zip(finished[1].rows, other.rows, strict=True):
-        for name in results.METRICS:
+        for name in (name for name, how in finished[1].columns().items() if how.correlated):
             # PGD takes signs: an input gradient within rounding of 0 may step the other way.
             np.testing.assert_allclose(a[name], b[name], rtol=1e-3)
 
 
 def test_the_checkpoints_measure_as_the_run_did(finished):
     workdir, found = finished
-    measured = measure.measure_checkpoints(
-        workdir / "sources" / "0",
-        workdir / "target",
-        attack=tiny().attack.make(),
-        data_dir=None,
-    )
+    sample = Sample(source=workdir / "sources" / "0", target=workdir / "target")
+    measured = measure(sample, attack=AttackByName("pgd", num_steps=3))
     # Both parts of the target's test images are taken here, the run took its own half.
     assert measured["classes"] == ["5", "6"]
     assert measured["source_to_target"]["n"] > found.rows[0]["n"]
-    assert "target_to_source" in measure.text(measured)
+    assert "target_to_source" in commands.measured(measured)
 
 
 @pytest.mark.parametrize("kind", ["chain", "measure"])
 def test_a_pair_of_checkpoints_goes_on_where_it_was_stopped(finished, tmp_path, kind):
-    models = (finished[0] / "sources" / "0", finished[0] / "target")
+    sample = Sample(source=finished[0] / "sources" / "0", target=finished[0] / "target")
 
-    def found(session=None):
-        settings = {"batch_size": 16, "session": session}
+    def found(workdir=None, **how):
         if kind == "chain":
-            return measure.chain_of_checkpoints(*models, **settings)
-        return measure.measure_checkpoints(*models, attack=tiny().attack.make(), **settings)
+            return chain(sample, workdir, batch_size=16, **how)
+        return measure(sample, workdir, attack=AttackByName(num_steps=3), batch_size=16, **how)
 
     stages_told, asked = [], []
 
@@ -234,33 +229,35 @@ def test_a_pair_of_checkpoints_goes_on_where_it_was_stopped(finished, tmp_path, 
         asked.append(1)
         return len(asked) % 2 == 0
 
-    (tmp_path / "whole").mkdir()
-    whole = found(stages.session(tmp_path / "whole", progress=told))
+    whole = found(tmp_path / "whole", progress=told)
     told_once = list(stages_told)
     stages_told.clear()
     sessions = 0
     while True:
         sessions += 1
         try:
-            stopped = found(stages.session(tmp_path, progress=told, stop=stop, save_interval=1e9))
+            stopped = found(tmp_path / "cut", progress=told, stop=stop, save_interval=1e9)
             break
         except StoppedError:
             assert sessions < 40
     assert sessions > 4
     assert stopped == whole == found()
     assert stages_told == told_once  # nothing was done twice
+    assert found(tmp_path / "cut", progress=told) == whole
+    assert stages_told == told_once  # a finished one is only read
+    assert not (tmp_path / "cut" / "unfinished").exists()
 
 
 def test_no_correct_image_is_said():
     target, _ = tasks.load(tiny())
     none = np.zeros(len(target.test), bool)
     with pytest.raises(NothingCorrectError, match=r"0 of .* target test images correctly"):
-        stages.measured_examples(tiny(), target.test, none)
+        tasks.chosen(none, 0, seed=0, cure="train it longer")
 
 
 def test_training_and_transfer_on_their_own(tmp_path):
     training = TrainConfig(epochs=8, batch_size=32, learning_rate=0.02)
-    found = single.train(
+    found = train(
         tmp_path / "a",
         model="lenet",
         dataset="digits",
@@ -270,15 +267,15 @@ def test_training_and_transfer_on_their_own(tmp_path):
     )
     assert found["test_accuracy"] > 90
     settings = {"model": "lenet", "dataset": "digits", "classes": ("0", "1", "2", "3")}
-    again = single.train(tmp_path / "a", training=training, augment=False, **settings)
+    again = train(tmp_path / "a", training=training, augment=False, **settings)
     assert again == found
     with pytest.raises(ValueError, match="other settings: .*seed: 0 -> 3"):
-        single.train(tmp_path / "a", training=training, augment=False, seed=3, **settings)
+        train(tmp_path / "a", training=training, augment=False, seed=3, **settings)
     with pytest.raises(ValueError, match=r"classes=\(\) is empty"):
-        single.train(tmp_path / "c", model="mlp", dataset="digits", classes=(), training=training)
+        train(tmp_path / "c", model="mlp", dataset="digits", classes=(), training=training)
     transfer = TrainConfig(epochs=30, batch_size=32, learning_rate=0.02)
     for method in ("last_layer", "all", "closed_form"):
-        tuned = single.finetune(
+        tuned = finetune(
             tmp_path / "a",
             tmp_path / method,
             dataset="digits",
@@ -287,7 +284,7 @@ def test_training_and_transfer_on_their_own(tmp_path):
         )
         assert tuned["n_labelled"] == 40
         assert tuned["test_accuracy"] > 75, method
-    assert "test_accuracy" in single.text(tuned)
+    assert "test_accuracy" in commands.record(tuned)
 
 
 @pytest.mark.parametrize(
@@ -305,12 +302,17 @@ def test_training_and_transfer_on_their_own(tmp_path):
 )
 def test_overrides_that_are_not_accepted(overrides, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        scaled(adv2know.preset("digits"), **overrides)
+        scaled(preset("adv2know", "digits"), **overrides)
 
 
 def test_overrides_reach_every_model():
     config = scaled(
-        know2adv.preset("digits"), epochs=3, width=0.5, eps=0.2, transfer_epochs=2, num_examples=7
+        preset("know2adv", "digits"),
+        epochs=3,
+        width=0.5,
+        eps=0.2,
+        transfer_epochs=2,
+        num_examples=7,
     )
     assert {s.training.epochs for s in config.sources} == {3}
     assert {s.width for s in config.sources} | {config.target_width} == {0.5}
@@ -322,7 +324,7 @@ def test_overrides_reach_every_model():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: adv2know.preset("digit"), "preset='digit' is not known.*Did you mean 'digits'"),
+        (lambda: preset("adv2know", "digit"), "preset='digit' is not known.*Did you mean 'digits'"),
         (lambda: Task("mnist"), "dataset='mnist' is not known; accepted: digits, fashion_mnist"),
         (lambda: Task("digits", ("0", "10")), "class='10' is not known; accepted: 0, 1"),
         (lambda: Task("digits", ("0", "0")), "names a class twice"),

@@ -25,12 +25,11 @@ from advknow import (
     matching,
     models,
 )
-from advknow.alphas import finite as metrics
-from advknow.alphas import record as estimators
 from advknow.alphas.small_eps import small_eps_transferability
-from advknow.experiments import adv2know, config, know2adv
-from advknow.experiments.correlation import correlate
-from advknow.experiments.measure import attack_named
+from advknow.experiments import config
+from advknow.experiments.measure import AttackByName
+from advknow.experiments.presets import preset
+from advknow.statistics.correlation import correlate
 from advknow.synthetic import experiment as synthetic
 from advknow.training import fitting as training
 
@@ -63,7 +62,7 @@ def images(count=6, shape=(4, 4, 1), names=("a", "b"), dtype=np.uint8, labels=No
 
 
 def settings(**changes):
-    return dataclasses.replace(adv2know.preset("digits"), **changes)
+    return dataclasses.replace(preset("adv2know", "digits"), **changes)
 
 
 MLP = models.create("mlp", num_classes=2, input_shape=(4, 4, 1), width=0.01)
@@ -131,17 +130,17 @@ TABLE = [
     ("unknown loss", lambda: alphas(eval_loss="l1"), ValueError, "accepted: "),
     (
         "delta of another shape",
-        lambda: metrics.from_deltas(F, G, X, ZERO[:5], ZERO),
+        lambda: advknow.from_deltas(F, G, X, ZERO[:5], ZERO),
         ValueError,
         "delta1",
     ),
     (
         "delta with NaN",
-        lambda: metrics.from_deltas(F, G, X, with_nan(ZERO), ZERO),
+        lambda: advknow.from_deltas(F, G, X, with_nan(ZERO), ZERO),
         ValueError,
         "delta1",
     ),
-    ("no deviation", lambda: metrics.from_deltas(F, G, X, ZERO, ZERO), ValueError, "degenerate"),
+    ("no deviation", lambda: advknow.from_deltas(F, G, X, ZERO, ZERO), ValueError, "degenerate"),
     (
         "attack of another shape",
         lambda: alphas(attack=lambda f, x, key: x[:, :2]),
@@ -172,7 +171,7 @@ TABLE = [
     ("unknown method", lambda: attacks.singular(method="svd"), ValueError, "method='svd'"),
     (
         "unknown attack",
-        lambda: attack_named("cw", eps=0.1, num_steps=1, index=0),
+        lambda: AttackByName("cw").make(),
         ValueError,
         "attack='cw' is not known; accepted: fgsm, pgd, singular",
     ),
@@ -203,16 +202,26 @@ TABLE = [
     ),
     (
         "matching of NaN",
-        lambda: matching.function_matching(lambda x: F(x) * jnp.nan, G, X),
+        lambda: matching.function_matching(f_source=G, f_target=lambda x: F(x) * jnp.nan, x=X),
         ValueError,
         "NaN",
     ),
-    ("y of another length", lambda: matching.knowledge_transfer(Y[:5], F, X), ValueError, "y"),
-    ("y with NaN", lambda: matching.knowledge_transfer(Y * np.nan, F, X), ValueError, "y"),
+    (
+        "y of another length",
+        lambda: matching.knowledge_transfer(f_source=F, x=X, y=Y[:5]),
+        ValueError,
+        "y",
+    ),
+    (
+        "y with NaN",
+        lambda: matching.knowledge_transfer(f_source=F, x=X, y=Y * np.nan),
+        ValueError,
+        "y",
+    ),
     (
         "H of another size",
         lambda: matching.gradient_matching(
-            F, G, X, loss=losses.quadratic(np.eye(4, dtype=np.float32))
+            f_source=G, f_target=F, x=X, loss=losses.quadratic(np.eye(4, dtype=np.float32))
         ),
         ValueError,
         "4",
@@ -289,11 +298,16 @@ TABLE = [
     ),
     ("config a dict", lambda: fit(config={"epochs": 1}), TypeError, "must be a TrainConfig"),
     # Experiments.
-    ("unknown preset", lambda: know2adv.preset("mnist"), ValueError, "accepted: digits, fashion"),
+    (
+        "unknown preset",
+        lambda: preset("know2adv", "mnist"),
+        ValueError,
+        "accepted: digits, fashion",
+    ),
     ("no source", lambda: settings(sources=()), ValueError, "at least one source"),
     (
         "a source twice",
-        lambda: settings(sources=(adv2know.preset("digits").sources[0],) * 2),
+        lambda: settings(sources=(preset("adv2know", "digits").sources[0],) * 2),
         ValueError,
         "names a source twice",
     ),
@@ -301,7 +315,7 @@ TABLE = [
     ("seed -1", lambda: settings(seed=-1), ValueError, "seed=-1 must be"),
     (
         "override",
-        lambda: config.scaled(adv2know.preset("digits"), epoch=3),
+        lambda: config.scaled(preset("adv2know", "digits"), epoch=3),
         ValueError,
         "Did you mean 'epochs'?",
     ),
@@ -338,4 +352,3 @@ def test_nothing_accepted_gives_a_nan():
         ):
             for value in jax.tree.leaves(record):
                 assert not isinstance(value, float) or np.isfinite(value), record
-    assert isinstance(estimators.Transferability, type)

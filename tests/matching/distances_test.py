@@ -12,8 +12,7 @@ import numpy as np
 import oracles
 import pytest
 
-from advknow import gram, losses, matching
-from advknow.alphas import sums as moments
+from advknow import losses, matching, passes
 from advknow.matching import distances
 from advknow.matching import sums as matching_sums
 
@@ -57,9 +56,11 @@ def test_all_three_match_a_brute_force_solve(name, precision):
     rtol = 1e-9 if double else 1e-5
     with jax.enable_x64(double):
         loss = LOSSES[name]
-        gradient = matching.gradient_matching(TARGET, SOURCE, x, loss=loss)
-        function = matching.function_matching(TARGET, SOURCE, x, loss=loss)
-        knowledge = matching.knowledge_transfer(y, SOURCE, x, loss=loss, f_target=TARGET)
+        gradient = matching.gradient_matching(f_source=SOURCE, f_target=TARGET, x=x, loss=loss)
+        function = matching.function_matching(f_source=SOURCE, f_target=TARGET, x=x, loss=loss)
+        knowledge = matching.knowledge_transfer(
+            f_source=SOURCE, x=x, y=y, loss=loss, f_target=TARGET
+        )
     for found, expected in (
         (gradient, matching_oracles.best_affine(j_t, j_s, h)),
         (function, matching_oracles.best_affine_of_outputs(f_t, f_s, h)),
@@ -87,11 +88,11 @@ def test_the_kl_optimum_beats_every_perturbation_of_itself(kind):
     h = _hessian("kl", f_t)
     with jax.enable_x64(True):
         if kind == "gradient":
-            best = matching.gradient_matching(TARGET, SOURCE, X, loss="kl")
+            best = matching.gradient_matching(f_source=SOURCE, f_target=TARGET, x=X, loss="kl")
             y, z = oracles.jacobian(TARGET, X), oracles.jacobian(SOURCE, X)
             a = best.A
         else:
-            best = matching.function_matching(TARGET, SOURCE, X, loss="kl")
+            best = matching.function_matching(f_source=SOURCE, f_target=TARGET, x=X, loss="kl")
             y = f_t[:, :, None]
             z = np.concatenate([f_s, np.ones((len(X), 1))], axis=1)[:, :, None]
             a = np.concatenate([best.A, best.b[:, None]], axis=1)
@@ -113,7 +114,9 @@ def test_linear_models_have_the_closed_form():
     rng = np.random.default_rng(5)
     w, v = rng.normal(size=(D, N_IN)), rng.normal(size=(M, N_IN))
     w32, v32 = (jnp.asarray(a, jnp.float32) for a in (w, v))
-    found = matching.gradient_matching(lambda x: x @ w32.T, lambda x: x @ v32.T, X32)
+    found = matching.gradient_matching(
+        f_source=lambda x: x @ v32.T, f_target=lambda x: x @ w32.T, x=X32
+    )
     a = w @ v.T @ np.linalg.inv(v @ v.T)
     np.testing.assert_allclose(found.A, a, atol=1e-5)
     np.testing.assert_allclose(found.distance, np.linalg.norm(w - a @ v), rtol=1e-5)
@@ -127,13 +130,15 @@ def test_identical_models_are_at_no_distance_in_float32(loss):
     x = np.random.default_rng(9).normal(size=(300, 50)).astype(np.float32)
     y = np.asarray(f(x))
     for found in (
-        matching.gradient_matching(f, f, x, loss=LOSSES[loss]),
-        matching.function_matching(f, f, x, loss=LOSSES[loss]),
-        matching.knowledge_transfer(y, f, x, loss=LOSSES[loss]),
+        matching.gradient_matching(f_source=f, f_target=f, x=x, loss=LOSSES[loss]),
+        matching.function_matching(f_source=f, f_target=f, x=x, loss=LOSSES[loss]),
+        matching.knowledge_transfer(f_source=f, x=x, y=y, loss=LOSSES[loss]),
     ):
         assert found.relative <= 1e-6  # theory.md asks for 1e-4
         assert found.norm > 0.1
-    assert matching.gradient_matching(f, f, x, loss=LOSSES[loss]).rho2 >= 1 - 1e-8
+    assert (
+        matching.gradient_matching(f_source=f, f_target=f, x=x, loss=LOSSES[loss]).rho2 >= 1 - 1e-8
+    )
 
 
 def test_a_small_distance_keeps_its_digits():
@@ -146,7 +151,7 @@ def test_a_small_distance_keeps_its_digits():
     j_s, j_o = oracles.jacobian(SOURCE, X), oracles.jacobian(other, X)
     h = matching_oracles.constant(np.eye(M), len(X))
     distance, _, _ = matching_oracles.best_affine(j_s + size * j_o, j_s, h)
-    found = matching.gradient_matching(near, SOURCE, X32)
+    found = matching.gradient_matching(f_source=SOURCE, f_target=near, x=X32)
     assert found.relative < 2e-5
     # The models' own float32 rounding is 1e-7 of the norm: a percent of this distance or so.
     np.testing.assert_allclose(found.distance, distance, rtol=0.05)
@@ -162,25 +167,27 @@ def test_an_affine_map_of_the_source_is_recovered(offset):
     def target(x):
         return jnp.matmul(SOURCE(x), a32.T, precision="highest") + b32
 
-    gradient = matching.gradient_matching(target, SOURCE, X32)
+    gradient = matching.gradient_matching(f_source=SOURCE, f_target=target, x=X32)
     np.testing.assert_allclose(gradient.A, a, atol=1e-4)
     np.testing.assert_allclose(gradient.b, b, rtol=1e-4)
     assert gradient.relative <= 1e-4
-    function = matching.function_matching(target, SOURCE, X32)
+    function = matching.function_matching(f_source=SOURCE, f_target=target, x=X32)
     if offset == 1.0:  # the float32 outputs of a target at 1e4 have lost these digits themselves
         np.testing.assert_allclose(function.A, a, atol=1e-4)
         np.testing.assert_allclose(function.b, b, atol=1e-4)
     assert function.relative <= 1e-4
     # KL ignores what all logits share: A and b are determined up to that.
-    soft = matching.gradient_matching(target, SOURCE, X32, loss="kl")
+    soft = matching.gradient_matching(f_source=SOURCE, f_target=target, x=X32, loss="kl")
     if offset == 1.0:  # at 1e4 the softmax is saturated, and H is 0
         np.testing.assert_allclose(soft.A - soft.A.mean(0), a - a.mean(0), atol=1e-4)
         assert soft.relative <= 1e-4
 
 
 def test_a_large_mean_of_the_source_costs_no_digits():
-    shifted = matching.function_matching(TARGET, lambda x: SOURCE(x) + 256.0, X32)
-    plain = matching.function_matching(TARGET, SOURCE, X32)
+    shifted = matching.function_matching(
+        f_source=lambda x: SOURCE(x) + 256.0, f_target=TARGET, x=X32
+    )
+    plain = matching.function_matching(f_source=SOURCE, f_target=TARGET, x=X32)
     # float32 outputs at 256 are rounded to 1.5e-5, a relative 1e-5 of what they carry.
     np.testing.assert_allclose(shifted.distance, plain.distance, rtol=1e-4)
     np.testing.assert_allclose(shifted.A, plain.A, atol=2e-3)
@@ -197,12 +204,15 @@ def test_a_rank_deficient_source_has_the_distance_of_its_independent_part(loss):
         return SOURCE(x)[:, :2]
 
     for match in (matching.gradient_matching, matching.function_matching):
-        full, part = match(TARGET, copied, X32, loss=loss), match(TARGET, alone, X32, loss=loss)
+        full, part = (
+            match(f_source=copied, f_target=TARGET, x=X32, loss=loss),
+            match(f_source=alone, f_target=TARGET, x=X32, loss=loss),
+        )
         np.testing.assert_allclose(full.distance, part.distance, rtol=1e-6)
         assert full.rank == part.rank
         assert np.abs(full.A).max() <= np.abs(part.A).max() + 1e-6
     # The least norm: copies share their weight equally. (The constant output is of no use.)
-    gradient = matching.gradient_matching(TARGET, copied, X32, loss=loss)
+    gradient = matching.gradient_matching(f_source=copied, f_target=TARGET, x=X32, loss=loss)
     np.testing.assert_allclose(gradient.A[:, 0], gradient.A[:, 3], atol=1e-5)
     np.testing.assert_allclose(gradient.A[:, 5], 0.0, atol=1e-5)
 
@@ -211,11 +221,11 @@ def test_constant_models_give_no_nan():
     def constant(x):
         return 0.0 * x[:, :D] + 3.0
 
-    found = matching.gradient_matching(constant, SOURCE, X32)
+    found = matching.gradient_matching(f_source=SOURCE, f_target=constant, x=X32)
     assert (found.distance, found.relative, found.norm, found.rho2) == (0.0, 0.0, 0.0, 0.0)
-    found = matching.gradient_matching(TARGET, constant, X32)
+    found = matching.gradient_matching(f_source=constant, f_target=TARGET, x=X32)
     assert (found.relative, found.rho2, found.rank) == (1.0, 0.0, 0)
-    found = matching.function_matching(TARGET, constant, X32)
+    found = matching.function_matching(f_source=constant, f_target=TARGET, x=X32)
     spread = oracles.outputs(TARGET, X).std(axis=0)
     np.testing.assert_allclose(found.distance, np.linalg.norm(spread), rtol=1e-5)
     np.testing.assert_allclose(
@@ -227,7 +237,7 @@ def test_kl_without_a_target_takes_h_at_y():
     f_s = oracles.outputs(SOURCE, X)
     y = Y - 5.0
     distance, _, norm = matching_oracles.best_affine_of_outputs(y, f_s, oracles.hessian("kl", y))
-    found = matching.knowledge_transfer(y.astype(np.float32), SOURCE, X32, loss="kl")
+    found = matching.knowledge_transfer(f_source=SOURCE, x=X32, y=y.astype(np.float32), loss="kl")
     np.testing.assert_allclose(found.distance, distance, rtol=1e-5)
     np.testing.assert_allclose(found.norm, norm, rtol=1e-5)
 
@@ -237,8 +247,8 @@ def test_for_a_standard_gaussian_input_fmd_is_at_most_gmd():
         source = oracles.tanh_network(seed, n=8, d=4, scale=1.5)
         target = oracles.tanh_network(50 + seed, n=8, d=3, scale=1.5)
         x = np.random.default_rng(seed).normal(size=(4000, 8)).astype(np.float32)
-        fmd = matching.function_matching(target, source, x, batch_size=2000)
-        gmd = matching.gradient_matching(target, source, x, batch_size=2000)
+        fmd = matching.function_matching(f_source=source, f_target=target, x=x, batch_size=2000)
+        gmd = matching.gradient_matching(f_source=source, f_target=target, x=x, batch_size=2000)
         assert fmd.distance < gmd.distance
 
 
@@ -247,9 +257,9 @@ def test_batch_size_order_and_iterables_do_not_matter(loss):
     def all_three(x, y, batch_size):
         shared = {"loss": loss, "batch_size": batch_size}
         return (
-            matching.gradient_matching(TARGET, SOURCE, x(), **shared),
-            matching.function_matching(TARGET, SOURCE, x(), **shared),
-            matching.knowledge_transfer(y(), SOURCE, x(), f_target=TARGET, **shared),
+            matching.gradient_matching(f_source=SOURCE, f_target=TARGET, x=x(), **shared),
+            matching.function_matching(f_source=SOURCE, f_target=TARGET, x=x(), **shared),
+            matching.knowledge_transfer(f_source=SOURCE, x=x(), y=y(), f_target=TARGET, **shared),
         )
 
     plain = all_three(lambda: X32, lambda: Y32, 40)
@@ -276,13 +286,13 @@ def test_sums_of_parts_merge_in_any_order(loss):
     constant = loss.constant_hessian
     sums = []
     for part in (X32[:1], X32[1:20], X32[20:]):
-        (grams,) = gram.of_sample(SOURCE, TARGET, part, loss=loss)
+        grams = matching_oracles.grams(SOURCE, TARGET, part, loss=loss)
         sums.append(distances.gradient_sums(grams, constant_hessian=constant))
-    whole = matching.gradient_matching(TARGET, SOURCE, X32, loss=loss)
+    whole = matching.gradient_matching(f_source=SOURCE, f_target=TARGET, x=X32, loss=loss)
     zero = matching_sums.zeros(D, M, constant_hessian=constant)
     empty = distances.GradientSums(zero, np.zeros(M), np.zeros(D))
     for order in ([0, 1, 2], [2, 0, 1]):
-        merged = moments.merge(empty, *(sums[i] for i in order))
+        merged = passes.merge(empty, *(sums[i] for i in order))
         found = distances.finalize_gradient(merged, eps=1.2e-7, loss=loss.name)
         np.testing.assert_allclose(found.distance, whole.distance, rtol=1e-6)
         np.testing.assert_allclose(found.A, whole.A, atol=1e-6)
@@ -336,19 +346,23 @@ def test_memory_does_not_grow_with_the_examples():
 def test_a_system_too_large_to_hold_is_refused():
     wide = oracles.tanh_network(0, n=3, d=200)
     with pytest.raises(ValueError, match=r"d \* m = 200 \* 200 = 40000 exceeds 16384"):
-        matching.gradient_matching(wide, wide, X32[:2, :3], loss="kl")
+        matching.gradient_matching(f_source=wide, f_target=wide, x=X32[:2, :3], loss="kl")
     with pytest.raises(ValueError, match=r"200 \* 201 .* exceeds"):
-        matching.function_matching(wide, wide, X32[:2, :3], loss="kl")
-    assert matching.gradient_matching(wide, wide, X32[:2, :3]).relative < 1e-6
+        matching.function_matching(f_source=wide, f_target=wide, x=X32[:2, :3], loss="kl")
+    assert matching.gradient_matching(f_source=wide, f_target=wide, x=X32[:2, :3]).relative < 1e-6
 
 
 def test_progress_is_told():
     seen = []
     matching.gradient_matching(
-        TARGET, SOURCE, X32, batch_size=32, progress=lambda *a: seen.append(a)
+        f_source=SOURCE, f_target=TARGET, x=X32, batch_size=32, progress=lambda *a: seen.append(a)
     )
     matching.function_matching(
-        TARGET, SOURCE, iter([X32]), batch_size=32, progress=lambda *a: seen.append(a)
+        f_source=SOURCE,
+        f_target=TARGET,
+        x=iter([X32]),
+        batch_size=32,
+        progress=lambda *a: seen.append(a),
     )
     assert seen == [
         ("gradients", 32, 40),

@@ -37,7 +37,7 @@ def test_hostile_input(change, message):
 
 def test_x_that_is_no_sample_is_refused():
     with pytest.raises(TypeError, match="must be an array"):
-        matching.gradient_matching(SOURCE, SOURCE, 3)
+        matching.gradient_matching(f_source=SOURCE, f_target=SOURCE, x=3)
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,18 @@ def measures(num_devices):
     import numpy as np
 
     from advknow import (
+        Paths,
         attacks,
         chain,
+        from_deltas,
         generalized_transferability,
         models,
+        passes,
+        perturb,
         small_eps_transferability,
+        transferability,
     )
-    from advknow.alphas import finite as metrics
-    from advknow.experiments import pair
+    from advknow.experiments import quantities
     from advknow.passes import devices
 
     sharding = devices.data_sharding(num_devices)
@@ -34,15 +38,24 @@ def measures(num_devices):
     shared = {"batch_size": 12, "sharding": sharding}
     # Smooth in the last bits: a sign step could go the other way where a gradient is near 0.
     attack = attacks.pgd(eps=0.1, num_steps=2, ord="2", random_start=True)
-    deltas = [metrics.perturb(h, x, attack=attack, key=key, **shared) for h in (f, g)]
+    deltas = [perturb(h, x, attack=attack, key=key, **shared) for h in (f, g)]
     found = {
-        "transferability": metrics.transferability(f, g, x, attack=attack, key=key, **shared),
-        "from_deltas": metrics.from_deltas(f, g, x, *deltas, **shared),
-        "pair": pair.measure_pair(f, g, x, y, *deltas, direction="source_to_target", **shared),
-        "chain": chain(f, g, x, y=y, num_nodes=2, **shared),
+        "transferability": transferability(f, g, x, attack=attack, key=key, **shared),
+        "from_deltas": from_deltas(f, g, x, *deltas, **shared),
+        "chain": chain(f, g, x, y=y, paths=Paths(num_nodes=2), **shared),
         "small_eps": small_eps_transferability(f, g, x, **shared)[0],
     }
     content = {name: record.summary() for name, record in found.items()}
+    row = passes.run(
+        quantities.measure(quantities.QUANTITIES, "source_to_target"),
+        {"f_source": f, "f_target": g},
+        x,
+        y=y,
+        deltas=dict(zip(("f_source", "f_target"), deltas, strict=True)),
+        stage="",
+        **shared,
+    )
+    content["row"] = quantities.row(quantities.QUANTITIES, row)
     if num_devices in (1, 8):
         iterative = generalized_transferability(f, g, x, method="iterative", count=2, **shared)
         content["iterative"] = iterative.summary()

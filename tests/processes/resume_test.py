@@ -191,5 +191,5 @@ def test_the_synthetic_experiment_goes_on_after_its_last_step(tmp_path, monkeypa
     assert again.command == "c"
     assert len(trained) == config.num_steps - 8
     (stopped / "results.json").write_text("{}")
-    with pytest.raises(ValueError, match="is no results.json of the synthetic experiment"):
+    with pytest.raises(ValueError, match="results.json does not hold experiment, rows"):
         synthetic.run(config, stopped)

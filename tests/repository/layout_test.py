@@ -1,8 +1,10 @@
 """The layout: who may import whom, and what stands at the top."""
 
 import ast
+import importlib
 import pathlib
 import re
+import types
 
 import pytest
 
@@ -45,6 +47,7 @@ FLOORS = (
     ("data",),
     ("training",),
     ("runs",),
+    ("statistics",),
     ("synthetic",),
     ("experiments",),
     ("report",),
@@ -102,6 +105,31 @@ def test_the_library_does_not_print_or_unpickle(path):
             refused = {"print", "eval", "exec"} - ({"print"} if path.name in PROCESSES else set())
             assert node.func.id not in refused, f"{path}:{node.lineno}"
     assert not {name for name in _imports(path) if re.match(r"(pickle|dill|marshal)\b", name)}
+
+
+def test_no_function_shadows_a_module():
+    for package in [PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir())]:
+        init = package / "__init__.py"
+        if init not in TREES:
+            continue
+        module = importlib.import_module(".".join(init.parent.relative_to(ROOT).parts))
+        inner = {path.stem for path in package.glob("*.py")} | {
+            path.name for path in package.iterdir() if (path / "__init__.py").exists()
+        }
+        for name in inner - {"__init__"}:
+            found = getattr(module, name, None)
+            assert found is None or isinstance(found, types.ModuleType), f"{package}: {name}"
+
+
+def test_there_is_one_loop_over_batches():
+    """The driver's; the benchmark's process for PyTorch has its own."""
+    loops = [
+        f"{path.relative_to(PACKAGE)}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For) and "batches(" in ast.unparse(node.iter)
+    ]
+    assert loops == ["passes/driver.py"]
 
 
 def test_only_the_agreed_folders_stand_at_the_top():

@@ -10,8 +10,8 @@ import pytest
 from small_models import living_variables, small
 
 from advknow import data, models
-from advknow.experiments import adv2know
-from advknow.experiments.config import scaled
+from advknow.experiments.config import ADDED, scaled
+from advknow.experiments.presets import preset
 from advknow.runs import files
 from advknow.training import fitting as training
 from advknow.training.objective import WholeModel
@@ -107,17 +107,17 @@ def test_it_learns_digits_as_well():
 
 
 def test_a_configuration_says_so_and_older_ones_stay_valid(tmp_path):
-    preset = adv2know.preset("digits")
-    config = json.loads(json.dumps(preset.to_dict()))
+    digits = preset("adv2know", "digits")
+    config = json.loads(json.dumps(digits.to_dict()))
     older = json.loads(json.dumps(config).replace('"activations": "float32", ', ""))
     older = json.loads(json.dumps(older).replace(', "activations": "float32"', ""))
     assert "activations" not in json.dumps(older)
     (tmp_path / "config.json").write_text(json.dumps(older))
-    files.claim(tmp_path, config)
-    narrow = scaled(preset, bfloat16=True)
+    files.claim(tmp_path, config, ADDED)
+    narrow = scaled(digits, bfloat16=True)
     assert narrow.target_training.activations == "bfloat16"
     assert {source.training.activations for source in narrow.sources} == {"bfloat16"}
     with pytest.raises(ValueError, match=r"activations: 'float32' -> 'bfloat16'"):
-        files.claim(tmp_path, narrow.to_dict())
+        files.claim(tmp_path, narrow.to_dict(), ADDED)
     with pytest.raises(ValueError, match="activations='half' is not known; accepted: float32, b"):
-        dataclasses.replace(preset.target_training, activations="half")
+        dataclasses.replace(digits.target_training, activations="half")

@@ -20,7 +20,7 @@ class Correlation(NamedTuple):
 
     Attributes:
       pearson, spearman: in [-1, 1].
-      pearson_p, spearman_p: share of the pairings of the values at random whose coefficient is at
+      pearson_p, spearman_p: share of the random pairings of the values whose coefficient is at
         least as far from 0; exact for n <= `EXACT_UP_TO`. The least it can be is 2 / n!.
       n: number of pairs.
     """

@@ -15,9 +15,18 @@ from advknow import (
     generalized_transferability,
     losses,
     matching,
+    passes,
     small_eps_transferability,
 )
-from advknow.links.theorems import Inequality, label_gap, path_bound
+from advknow.links import (
+    Inequality,
+    Paths,
+    assembled,
+    label_gap,
+    links,
+    path_bound,
+    second_pass,
+)
 from advknow.report import chain as report
 from advknow.runs import snapshots
 from advknow.synthetic import rbf, sigmoid_network
@@ -37,9 +46,9 @@ def found():
 def test_every_link_is_what_its_own_call_gives(found):
     for record, expected in (
         (found.generalized, generalized_transferability(SOURCE, TARGET, X)),
-        (found.gradient, matching.gradient_matching(TARGET, SOURCE, X)),
-        (found.function, matching.function_matching(TARGET, SOURCE, X)),
-        (found.knowledge, matching.knowledge_transfer(Y, SOURCE, X)),
+        (found.gradient, matching.gradient_matching(f_source=SOURCE, f_target=TARGET, x=X)),
+        (found.function, matching.function_matching(f_source=SOURCE, f_target=TARGET, x=X)),
+        (found.knowledge, matching.knowledge_transfer(f_source=SOURCE, x=X, y=Y)),
     ):
         for name, value in expected.summary().items():
             given = record.summary()[name]
@@ -118,9 +127,17 @@ def test_the_theorems_hold_on_trained_models_of_gaussian_inputs():
         )
         for k, hidden in ((0, 16), (1, 6))
     )
-    result = chain(source, target, x, y=data.y, gaussian=True, batch_size=1000)
+    result = chain(source, target, x, y=data.y, paths=Paths(gaussian=True), batch_size=1000)
     assert all(i.guaranteed and i.holds for i in result.inequalities)
     assert 0 < result.gradient.rho2 < 1
+
+
+def test_poincare_is_guaranteed_of_a_constant_hessian_only():
+    gaussian = np.random.default_rng(8).normal(size=(50, N_IN)).astype(np.float32)
+    for loss, guaranteed in (("l2", True), ("kl", False)):
+        result = chain(SOURCE, TARGET, gaussian, loss=loss, paths=Paths(gaussian=True, num_nodes=2))
+        (poincare,) = (i for i in result.inequalities if i.name == "Poincaré")
+        assert poincare.guaranteed is guaranteed
 
 
 def test_identical_models():
@@ -139,7 +156,9 @@ def test_theorem_2_is_an_equality_for_linear_models():
     w, v = (jnp.asarray(rng.normal(size=(k, N_IN)), jnp.float32) for k in (D, M))
     a = rng.normal(size=(D, M))
     x0 = rng.normal(size=N_IN)
-    left, right = path_bound(lambda x: x @ w.T + 1.0, lambda x: x @ v.T, X, a, x0, num_nodes=3)
+    left, right = path_bound(
+        f_source=lambda x: x @ v.T, f_target=lambda x: x @ w.T + 1.0, x=X, A=a, x0=x0, num_nodes=3
+    )
     h = (X - x0) @ (np.asarray(w, np.float64) - a @ np.asarray(v, np.float64)).T
     np.testing.assert_allclose(left, np.sqrt(np.mean(np.sum(h**2, axis=1))), rtol=1e-5)
     np.testing.assert_allclose(right, left, rtol=1e-5)
@@ -149,7 +168,12 @@ def test_both_sides_of_theorem_2_by_hand():
     # f_T = x^2, f_S = 0, x0 = 0: h = x^2, J_h(t x) x = 2 t x^2, the mean of its square 4/3 x^4.
     x = np.array([[1.0], [2.0]], np.float32)
     left, right = path_bound(
-        lambda x: x**2, lambda x: 0.0 * x, x, np.zeros((1, 1)), np.zeros(1), num_nodes=4
+        f_source=lambda x: 0.0 * x,
+        f_target=lambda x: x**2,
+        x=x,
+        A=np.zeros((1, 1)),
+        x0=np.zeros(1),
+        num_nodes=4,
     )
     np.testing.assert_allclose(left, np.sqrt(17 / 2), rtol=1e-6)
     np.testing.assert_allclose(right, np.sqrt(4 / 3 * 17 / 2), rtol=1e-6)
@@ -165,7 +189,7 @@ def test_label_gap_of_a_weighted_norm():
     f_t = oracles.outputs(TARGET, X)
     gap = Y - f_t
     expected = np.sqrt(np.mean(np.einsum("ba,bac,bc->b", gap, oracles.hessian("kl", f_t), gap)))
-    np.testing.assert_allclose(label_gap(Y, TARGET, X, loss="kl"), expected, rtol=1e-5)
+    np.testing.assert_allclose(label_gap(f_target=TARGET, x=X, y=Y, loss="kl"), expected, rtol=1e-5)
 
 
 def test_batches_and_their_size_do_not_matter(found):
@@ -182,37 +206,44 @@ def test_batches_and_their_size_do_not_matter(found):
 @pytest.mark.parametrize("loss", ["l2", "kl"])
 @pytest.mark.parametrize("with_y", [True, False])
 def test_it_goes_on_from_any_batch_of_either_pass_bit_for_bit(loss, with_y):
-    sample = {"y": Y} if with_y else {}
-    states = []
-    settings = {**sample, "loss": loss, "batch_size": 16}
-    whole = chain(SOURCE, TARGET, X, on_batch=states.append, **settings)
-    done = [(state.done, int(state.paths.count)) for state in states]
-    assert done == [(16, 0), (32, 0), (40, 0), (40, 16), (40, 32), (40, 40)]
-    for i, state in enumerate(states):
-        stored, seen = snapshots.arrays_of(state), []
-        rest = chain(
-            SOURCE,
-            TARGET,
-            X,
-            restore=lambda start, stored=stored: snapshots.tree_of(stored, start),
-            progress=lambda stage, *about, seen=seen: seen.append(stage),
-            **settings,
-        )
-        assert rest.summary() == whole.summary()
-        np.testing.assert_array_equal(rest.generalized.A1, whole.generalized.A1)
-        assert len(seen) == 5 - i  # nothing is done twice
+    models, y = {"f_source": SOURCE, "f_target": TARGET}, Y if with_y else None
+    whole = chain(SOURCE, TARGET, X, y=y, loss=loss, batch_size=16)
+    first, paths = links(loss, with_y=with_y), Paths()
+    found = passes.run(first, models, X, y=y, batch_size=16, stage="")
+    second = second_pass(found, paths, loss=loss)
+    along = passes.run(second, models, X, batch_size=16, stage="")
+    for measure, rows in ((first, y), (second, None)):
+        sample = {"y": rows, "batch_size": 16}
+        states = list(passes.states(measure, models, X, **sample))
+        assert [state.done for state in states] == [16, 32, 40]
+        start = passes.begin(measure, models, X, **sample)
+        for i, state in enumerate(states):
+            stored = snapshots.tree_of(snapshots.arrays_of(state.saved()), start.saved())
+            restored = start.restored(stored)
+            rest = list(passes.states(measure, models, X, state=restored, **sample))
+            assert len(rest) == 2 - i  # nothing is done twice
+            record = passes.record(measure, rest[-1] if rest else restored)
+            if measure is second:
+                assert record == along
+            else:
+                again = assembled(record, along, paths, loss=loss)
+                assert again.summary() == whole.summary()
+                np.testing.assert_array_equal(again.generalized.A1, whole.generalized.A1)
 
 
 def test_a_state_of_other_batches_or_models_is_refused():
-    states = []
-    chain(SOURCE, TARGET, X, batch_size=16, on_batch=states.append)
+    models = {"f_source": SOURCE, "f_target": TARGET}
+    first = links(with_y=False)
+    state = next(passes.states(first, models, X, batch_size=16))
     with pytest.raises(ValueError, match=r"inside a batch \(10 to 20\); batch_size=10"):
-        chain(SOURCE, TARGET, X, batch_size=10, restore=lambda start: states[0])
-    stored = snapshots.arrays_of(states[0])
-    with pytest.raises(ValueError, match="another pair's: .* has shape"):
-        chain(TARGET, SOURCE, X, restore=lambda start: snapshots.tree_of(stored, start))
-    with pytest.raises(ValueError, match="another pair's: .* is not there"):
-        chain(SOURCE, TARGET, X, y=Y, restore=lambda start: snapshots.tree_of(stored, start))
+        next(passes.states(first, models, X, batch_size=10, state=state))
+    stored = snapshots.arrays_of(state.saved())
+    exchanged = {"f_source": TARGET, "f_target": SOURCE}
+    with pytest.raises(ValueError, match=r"x\.npz holds other sums .* has shape .*; remove it"):
+        snapshots.tree_of(stored, passes.begin(first, exchanged, X).saved(), where="x.npz")
+    with_y = passes.begin(links(), models, X, y=Y).saved()
+    with pytest.raises(ValueError, match="holds other sums than this pass's .* is not there"):
+        snapshots.tree_of(stored, with_y)
 
 
 def test_without_y_and_with_an_attack_of_the_experiments():
@@ -255,8 +286,8 @@ def test_the_summary_is_json_and_the_report_shows_every_link(found):
         ({"x": iter([X])}, "can be read only once"),
         ({"y": iter([Y])}, "y=.* can be read only once"),
         ({"attack": attacks.fgsm(eps=0.1)}, "attack needs key"),
-        ({"x0": np.zeros(3)}, r"x0 has shape \(3,\); that of an example, \(6,\)"),
-        ({"num_nodes": 0}, "num_nodes=0 must be"),
+        ({"paths": Paths(x0=np.zeros(3))}, r"x0 has shape \(3,\); that of an example, \(6,\)"),
+        ({"paths": Paths(num_nodes=0)}, "num_nodes=0 must be"),
         ({"y": Y[:, :2]}, "y has 2 columns and f_target returns 3"),
         ({"y": Y[:3]}, "y has 3 rows and x at least 40"),
         ({"x": 3}, "x=3 .* must be an array"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from advknow.experiments.correlation import correlate
+from advknow.statistics.correlation import correlate
 
 
 def test_coefficients_and_p_values_equal_a_brute_force_over_all_pairings():

@@ -4,10 +4,10 @@ Two routes to the same vectors:
 
     "exact"      d vector-Jacobian products and one eigendecomposition of the (d, d) Gram matrix;
                  holds the Jacobian, (B, d, n) numbers. The default.
-    "iterative"  Golub-Kahan-Lanczos on delta -> J' H J delta, one jvp and one vjp a step; holds
+    "iterative"  Lanczos iteration on delta -> J' H J delta, one jvp and one vjp a step; holds
                  num_steps vectors of n numbers an example, and is exact once num_steps reaches the
                  rank of J. For large d. Reports its convergence. Where several singular values
-                 are equal to rounding it needs num_steps for all of them.
+                 are equal to rounding, it takes steps enough to find each of them.
 
 Either route decomposes once a program: XLA's CPU backend can hang where one program holds two
 independent batched decompositions (jaxlib 0.10.0 to 0.10.2 on two cores), so do not put two of

@@ -7,9 +7,15 @@ import numpy as np
 import oracles
 import pytest
 
-from advknow import attacks, generalized_transferability, gram, losses, matching, transferability
-from advknow.alphas import sums as moments
-from advknow.generalized.measure import finalize
+from advknow import (
+    attacks,
+    generalized_transferability,
+    losses,
+    matching,
+    passes,
+    transferability,
+)
+from advknow.generalized.record import finalize
 from advknow.generalized.sums import sums_of_grams
 
 N_IN, M, D = 6, 4, 3
@@ -39,7 +45,9 @@ def test_theorem_1_pair_by_pair_in_float32(name):
     np.testing.assert_allclose(found.A2, heat, atol=1e-5 * trace)
     np.testing.assert_allclose(found.A1, a1, atol=1e-5)
     np.testing.assert_allclose(found.A2_mean, mean, atol=1e-5)
-    distance = matching.gradient_matching(TARGET, SOURCE, X, loss=losses.quadratic(HESSIANS[name]))
+    distance = matching.gradient_matching(
+        f_source=SOURCE, f_target=TARGET, x=X, loss=losses.quadratic(HESSIANS[name])
+    )
     np.testing.assert_allclose(
         distance.distance, np.sqrt(1 - found.rho2) * found.gradient_norm, rtol=1e-5
     )
@@ -51,7 +59,9 @@ def test_theorem_1_pair_by_pair_in_float64(name):
     with jax.enable_x64(True):
         loss = losses.quadratic(HESSIANS[name])
         found = generalized_transferability(SOURCE, TARGET, X.astype(np.float64), loss=loss)
-        distance = matching.gradient_matching(TARGET, SOURCE, X.astype(np.float64), loss=loss)
+        distance = matching.gradient_matching(
+            f_source=SOURCE, f_target=TARGET, x=X.astype(np.float64), loss=loss
+        )
     assert found.A2.dtype == np.float64
     np.testing.assert_allclose(found.explained, trace, rtol=1e-12)
     np.testing.assert_allclose(found.A2, heat, atol=1e-12 * trace)
@@ -158,7 +168,7 @@ def test_more_outputs_than_inputs_and_a_source_of_lower_rank():
     found = generalized_transferability(wide, target, x)
     assert found.A1.shape == (len(x), 3)
     # All three directions of the input: every example's gradient is reached, not every mean's.
-    distance = matching.gradient_matching(target, wide, x)
+    distance = matching.gradient_matching(f_source=wide, f_target=target, x=x)
     np.testing.assert_allclose(found.rho2, distance.rho2, rtol=1e-9)
     # Two copies of one output and a dead one: two attacks of four.
     copied = generalized_transferability(lambda x: SOURCE(x)[:, jnp.array([0, 1, 1, 0])], TARGET, X)
@@ -206,10 +216,10 @@ def test_sums_of_parts_merge_in_any_order(loss):
     parts = [X[:1], X[1:8], X[8:]]
     sums = []
     for part in parts:
-        (grams,) = gram.of_sample(SOURCE, TARGET, part, loss=loss)
+        grams = matching_oracles.grams(SOURCE, TARGET, part, loss=loss)
         sums.append(sums_of_grams(grams, loss=loss)[0])
     for order in ([0, 1, 2], [2, 0, 1]):
-        merged = moments.merge(*(sums[i] for i in order))
+        merged = passes.merge(*(sums[i] for i in order))
         found = finalize(
             merged, None, eps=1e-7, rank=M, loss=loss.name, source_loss=loss.name, method="exact"
         )

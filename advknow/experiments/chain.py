@@ -1,0 +1,68 @@
+"""The whole chain of two models on one sample: what `launch.chain` prints."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from advknow.experiments import stages
+from advknow.experiments.sample import Sample
+from advknow.inner_product import Loss
+from advknow.links import Paths, assembled, links, second_pass
+from advknow.passes import memory
+from advknow.runs.session import begin, finish, finished, measured
+from advknow.runs.versions import versions
+
+ENDS_WITH = "chain.json"
+
+
+def chain(
+    sample: Sample,
+    workdir: str | pathlib.Path | None = None,
+    *,
+    loss: Loss = "l2",
+    batch_size: int = 64,
+    memory_limit_gib: float | None = None,
+    strict: bool = False,
+    **how: Any,
+) -> dict[str, Any]:
+    """The whole chain of two models (`advknow.chain`), ready for JSON.
+
+    Args:
+      sample: the models and the choice of images; y is one-hot where their classes are the target's
+        outputs, else KTD and Theorem 3 are left out.
+      workdir: folder for chain.json and unfinished work; nothing is kept if None. One of the same
+        settings is gone on with, or only read.
+      loss: whose Hessian is meant.
+      batch_size, memory_limit_gib, strict, **how: as in `measure.measure`.
+
+    Raises:
+      FileNotFoundError, ValueError: as `Sample.load` and `advknow.chain`.
+      unfinished.StoppedError: `stop` asked for it.
+    """
+    settings = {
+        "launch": "chain",
+        **sample.settings(),
+        "loss": loss,
+        "batch_size": batch_size,
+    }
+    session = begin(workdir, settings, ends_with=ENDS_WITH, **how)
+    done = finished(session, "chain", "audit")
+    if done is not None:
+        return done
+    pair = sample.load()
+    x = pair.images.pixels()
+    batch_size = pair.fitting(memory.jacobians_of, batch_size, memory_limit_gib, session.sharding)
+    setting = stages.Setting(session, sample.seed, None, stages.AUDIT_EPS, batch_size, strict)
+    audits = stages.audits(setting, pair)
+    y = None
+    if len(pair.images.class_names) == pair.num_outputs:
+        y = np.eye(pair.num_outputs, dtype=np.float32)[pair.images.labels]
+    paths = Paths()
+    first = links(loss, with_y=y is not None)
+    found = measured(session, "chain", first, pair.models, x, y=y, batch_size=batch_size)
+    second = second_pass(found, paths, loss=loss)
+    along = measured(session, "chain paths", second, pair.models, x, batch_size=batch_size)
+    summary = assembled(found, along, paths, loss=loss).summary()
+    described = sample.described(pair)
+    return finish(session, {**described, "chain": summary, "audit": audits, "versions": versions()})

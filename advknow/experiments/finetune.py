@@ -1,0 +1,101 @@
+"""One transfer of a checkpoint to a target task: what `launch.finetune` does."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from advknow.experiments import stages, tasks
+from advknow.experiments.config import ADDED, Transfer, task
+from advknow.passes import devices
+from advknow.runs import checkpoints
+from advknow.runs.session import begin, finish, save_checkpoint
+from advknow.runs.versions import versions
+from advknow.training import evaluate
+
+
+def finetune(
+    checkpoint: str | pathlib.Path,
+    workdir: str | pathlib.Path,
+    *,
+    dataset: str,
+    transfer: Transfer,
+    classes: tuple[str, ...] | None = None,
+    data_dir: str | None = None,
+    seed: int = 0,
+    **how: Any,
+) -> dict[str, Any]:
+    """Transfers a checkpoint to a target task (`training.fine_tune`).
+
+    Args:
+      checkpoint: the source model's folder.
+      workdir: becomes the new checkpoint. One of the same settings is gone on with, or only read.
+      dataset, classes, data_dir: the target task.
+      transfer: method, training and number of labelled images; one draw of them.
+      seed: of the draw, the new layer and the order.
+      **how: progress, save_interval, stop, on_event and num_devices, as `runs.session.session`.
+
+    Returns:
+      accuracies in percent and settings, as in finetune.json.
+
+    Raises:
+      ValueError: the workdir holds a run of other settings; shows the difference.
+      ValueError, TypeError, FileNotFoundError, FloatingPointError: as what it is made of.
+      unfinished.StoppedError: `stop` asked for it.
+    """
+    model, variables, _ = checkpoints.restore_model(checkpoint)
+    chosen = task(dataset, classes)
+    class_names = list(chosen.class_names)
+    parts = tasks.of_one(chosen, data_dir, channels=model.input_shape[-1])
+    labelled = tasks.labelled(parts.train, transfer.labelled_per_class, seed=seed, draw="labelled")
+    settings = {
+        "launch": "finetune",
+        "checkpoint": str(checkpoint),
+        "dataset": dataset,
+        "classes": class_names,
+        "transfer": dataclasses.asdict(transfer),
+        "seed": seed,
+    }
+    session = begin(workdir, settings, added=ADDED, ends_with="finetune.json", **how)
+    folder, stage = pathlib.Path(workdir), f"transfer ({transfer.method})"
+    done = devices.agreed("checkpoint", lambda: stages.finished_checkpoint(folder))
+    if done is not None:
+        tuned, tuned_variables, _ = done
+    else:
+        with session.journal.stage(stage):
+            session.unfinished.begin()
+            tuned, tuned_variables = stages.fine_tuned(
+                session,
+                stage,
+                model,
+                variables,
+                labelled,
+                transfer=transfer,
+                dataset=dataset,
+                key=tasks.stage_key(seed, "finetune"),
+                told=True,
+            )
+            metadata = {
+                **checkpoints.model_metadata(tuned),
+                "dataset": dataset,
+                "class_names": class_names,
+                "seed": seed,
+                "source": str(checkpoint),
+            }
+            save_checkpoint(session, folder, tuned_variables, metadata)
+    test = evaluate(tuned, tuned_variables, parts.test, sharding=session.sharding)
+    return finish(
+        session,
+        {
+            "checkpoint": str(workdir),
+            "source": str(checkpoint),
+            "model": model.name,
+            "method": transfer.method,
+            "dataset": dataset,
+            "classes": class_names,
+            "n_labelled": len(labelled),
+            "test_accuracy": 100.0 * test.accuracy,
+            "n_test": test.n,
+            "seed": seed,
+            "versions": versions(),
+        },
+    )

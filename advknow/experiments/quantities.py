@@ -1,0 +1,147 @@
+"""What an experiment measures of a source and its target, and how a report shows it.
+
+A `Quantity` is a measure (`advknow.passes`), the columns that its record gives to a row, and which
+of them a report shows under what title. All of a row's quantities come from one pass over the
+examples. A new quantity is a file with one of these, named in `QUANTITIES` or in `run`'s argument.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from advknow import losses, passes
+from advknow.alphas import Perturbation, finite_alphas
+from advknow.gram import GramsOf
+from advknow.matching import function_distance, gradient_distance, knowledge_distance
+from advknow.passes import Measure
+
+# Distances are those of H = I; alpha1 is evaluated with the plain norm, as the poster does.
+GRAMS = GramsOf(losses.l2, losses.l2)
+
+
+class Shown(NamedTuple):
+    """How a report shows a column.
+
+    Attributes:
+      title: at the head of a table. digits: after the point.
+      name: in sentences.
+      table: "alphas", the table with the poster's figures, or "chain", the one of the distances.
+      correlated: whether its correlation with knowledge transfer is reported.
+      panel: the label of its panel in the figure; "" for none.
+    """
+
+    title: str
+    digits: int
+    name: str = ""
+    table: str = "chain"
+    correlated: bool = False
+    panel: str = ""
+
+
+class Quantity(NamedTuple):
+    """What one measure gives to a row.
+
+    Attributes:
+      name: of the measure in the pass.
+      measure: direction -> the measure, of the models "f_source" and "f_target", the perturbations
+        given to the pass and, as y, one-hot labels.
+      columns: name -> how to read it from the record. NAME_se is the standard error of NAME.
+      shown: name -> how a report shows it.
+      counts: like columns, for what stands at the end of a row.
+    """
+
+    name: str
+    measure: Callable[[str], Measure]
+    columns: Mapping[str, Callable[[Any], float | None]]
+    shown: Mapping[str, Shown]
+    counts: Mapping[str, Callable[[Any], float | None]] = {}
+
+
+def _fields(*names: str) -> dict[str, Callable[[Any], float | None]]:
+    """Columns that have their names in the record."""
+    return {name: operator.attrgetter(name) for name in names}
+
+
+def _alphas(direction: str) -> Measure:
+    first, second = (Perturbation(f"f_{role}") for role in direction.split("_to_"))
+    return finite_alphas(first, second)
+
+
+ALPHAS = Quantity(
+    name="transfer",
+    measure=_alphas,
+    columns=_fields(
+        "alpha1",
+        "alpha1_se",
+        "alpha2",
+        "alpha2_squared",
+        "alpha2_squared_unbiased",
+        "alpha2_squared_se",
+        "alpha1_alpha2",
+        "alpha1_alpha2_squared",
+        "alpha1_alpha2_squared_unbiased",
+        "alpha1_alpha2_squared_se",
+    ),
+    shown={
+        "alpha1": Shown("alpha1", 3, "alpha1", "alphas", True, r"$\alpha_1$"),
+        "alpha2_squared": Shown("alpha2²", 3, "alpha2 (squared)", "alphas", True, r"$\alpha_2^2$"),
+        "alpha1_alpha2_squared": Shown(
+            "(alpha1*alpha2)²",
+            4,
+            "alpha1*alpha2 (squared)",
+            "alphas",
+            True,
+            r"$(\alpha_1 * \alpha_2)^2$",
+        ),
+    },
+    counts=_fields("n", "n_degenerate", "n_alpha1_above_one"),
+)
+GRADIENT = Quantity(
+    name="gradient",
+    measure=lambda direction: gradient_distance(GRAMS),
+    columns={"gmd_relative": lambda record: record.relative, **_fields("rho2")},
+    shown={
+        "gmd_relative": Shown("GMD relative", 4),
+        "rho2": Shown("rho²", 4, "rho²", correlated=True),
+    },
+)
+FUNCTION = Quantity(
+    name="function",
+    measure=lambda direction: function_distance(GRAMS),
+    columns={
+        "fmd": lambda record: record.distance,
+        "fmd_relative": lambda record: record.relative,
+    },
+    shown={
+        "fmd": Shown("FMD", 3),
+        "fmd_relative": Shown("FMD relative", 3, "FMD (relative)", correlated=True),
+    },
+)
+KNOWLEDGE = Quantity(
+    name="knowledge",
+    measure=lambda direction: knowledge_distance(GRAMS),
+    columns={
+        "ktd": lambda record: record.distance,
+        "ktd_relative": lambda record: record.relative,
+    },
+    shown={"ktd": Shown("KTD", 3, "KTD", correlated=True)},
+)
+
+QUANTITIES: tuple[Quantity, ...] = (ALPHAS, GRADIENT, FUNCTION, KNOWLEDGE)
+
+
+def measure(quantities: tuple[Quantity, ...], direction: str) -> Measure:
+    """The measure of them all; its record is a dict of theirs, by the quantities' names."""
+    return passes.combine({q.name: q.measure(direction) for q in quantities})
+
+
+def row(quantities: tuple[Quantity, ...], found: Mapping[str, Any]) -> dict[str, float | None]:
+    """The columns of what was found, counts last."""
+    columns = {name: read(found[q.name]) for q in quantities for name, read in q.columns.items()}
+    counts = {name: read(found[q.name]) for q in quantities for name, read in q.counts.items()}
+    return {**columns, **counts}
+
+
+def shown(quantities: tuple[Quantity, ...]) -> dict[str, Shown]:
+    """How reports show the columns, in the order of the tables."""
+    return {name: how for q in quantities for name, how in q.shown.items()}

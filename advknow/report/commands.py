@@ -1,0 +1,42 @@
+"""What the single commands print, from the content of their files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from advknow.report import tables
+
+MEASURED = (
+    "alpha1",
+    "alpha2",
+    "alpha2_squared",
+    "alpha1_alpha2",
+    "alpha1_alpha2_squared",
+    "n",
+    "n_degenerate",
+    "n_alpha1_above_one",
+)
+
+
+def measured(found: Mapping[str, Any]) -> str:
+    """The table of measure.json, both directions, squares and norms by their names; the audit."""
+    rows = [["direction", *MEASURED]]
+    for direction in ("source_to_target", "target_to_source"):
+        values = (found[direction][name] for name in MEASURED)
+        shown = (str(value) if isinstance(value, int) else f"{value:.4f}" for value in values)
+        rows.append([direction, *shown])
+    return "\n".join([*tables.aligned(rows), *tables.audit(found["audit"])])
+
+
+def record(found: Mapping[str, Any]) -> str:
+    """train.json or finetune.json in lines, without the versions."""
+    shown = {name: value for name, value in found.items() if name != "versions"}
+    width = max(len(name) for name in shown)
+    lines = []
+    for name, value in shown.items():
+        if isinstance(value, float):
+            value = f"{value:.2f}"
+        elif isinstance(value, list):
+            value = ", ".join(value)
+        unit = " %" if name.endswith("accuracy") else ""
+        lines.append(f"{name.ljust(width)}  {value}{unit}")
+    return "\n".join(lines)

@@ -1,0 +1,61 @@
+"""The flags of the launchers that measure two models on one sample."""
+
+from typing import Any
+
+from absl import flags
+
+from launch import app, memory
+
+SOURCE = flags.DEFINE_string(
+    "source", None, "Checkpoint folder of the source model, or MODULE:CALLABLE."
+)
+TARGET = flags.DEFINE_string(
+    "target", None, "Checkpoint folder of the target model, or MODULE:CALLABLE."
+)
+DATASET = flags.DEFINE_string("dataset", None, "Data set to measure on; the target's by default.")
+CLASSES = flags.DEFINE_list(
+    "classes", None, "Its classes, by name, with commas; the target's by default."
+)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data set lies.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the choice of images and of attacks.")
+CORRECT_ONLY = flags.DEFINE_bool(
+    "correct_only",
+    True,
+    "Count only images that the target classifies correctly (where the classes are the target's).",
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for what is written; none by default: nothing is kept."
+)
+flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(memory)
+
+
+def sample(num_examples: int) -> Any:
+    """The `advknow.experiments.sample.Sample` of the flags."""
+    from advknow.experiments.sample import Sample
+
+    return Sample(
+        source=SOURCE.value or "",
+        target=TARGET.value or "",
+        dataset=DATASET.value,
+        classes=None if CLASSES.value is None else tuple(CLASSES.value),
+        data_dir=DATA_DIR.value,
+        num_examples=num_examples,
+        correct_only=CORRECT_ONLY.value,
+        seed=SEED.value,
+    )
+
+
+def resumes() -> bool:
+    """Whether the work can be gone on with: there is a folder to keep it in."""
+    return WORKDIR.value is not None
+
+
+def how() -> dict[str, Any]:
+    """How the flags want it done."""
+    found = {
+        **app.session(),
+        "strict": app.STRICT.value,
+        "memory_limit_gib": memory.LIMIT_GIB.value,
+    }
+    return found if resumes() else {**found, "stop": lambda: False}

@@ -1,0 +1,55 @@
+"""The flags of the launchers that train or transfer one model."""
+
+from typing import Any
+
+from absl import flags
+
+from launch import app, tensorboard
+
+DATASET = flags.DEFINE_string("dataset", "digits", "digits, fashion_mnist, cifar10 or stl10.")
+CLASSES = flags.DEFINE_list("classes", None, "Classes by name, with commas; all by default.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data set lies.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for the checkpoint and for what is printed, as JSON."
+)
+EPOCHS = flags.DEFINE_integer("epochs", 10, "Passes over the images that are learned from.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a step.")
+BFLOAT16 = flags.DEFINE_bool(
+    "bfloat16", False, "Train with bfloat16 activations; parameters stay float32."
+)
+SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of initialisation, labelled images, order and augmentation."
+)
+flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(tensorboard)
+
+
+def training(**settings: Any) -> Any:
+    """The `advknow.training.TrainConfig` of the flags and of these settings."""
+    from advknow.training import TrainConfig
+
+    return TrainConfig(
+        epochs=EPOCHS.value,
+        batch_size=BATCH_SIZE.value,
+        activations="bfloat16" if BFLOAT16.value else "float32",
+        **settings,
+    )
+
+
+def settings() -> dict[str, Any]:
+    """The task, the seed and how the flags want it done.
+
+    Raises:
+      ValueError: no workdir.
+    """
+    if not WORKDIR.value:
+        raise ValueError("workdir=None: a folder for the checkpoint is needed (--workdir=runs/x).")
+    return {
+        "workdir": WORKDIR.value,
+        "dataset": DATASET.value,
+        "classes": tuple(CLASSES.value) if CLASSES.value is not None else None,
+        "data_dir": DATA_DIR.value,
+        "seed": SEED.value,
+        **app.session(),
+        "on_event": tensorboard.writer(WORKDIR.value),
+    }
