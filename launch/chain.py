@@ -26,6 +26,7 @@ def main() -> None:
     from advknow.report import chain as report
     from advknow.report import figures, tables
 
+    before = pair.finished("chain.json")
     found = chain(
         pair.sample(NUM_EXAMPLES.value),
         pair.WORKDIR.value,
@@ -41,7 +42,7 @@ def main() -> None:
     names = {name: pathlib.Path(found[name]).name for name in ("source", "target")}
     figures.save(report.figure(found["chain"], **names), folder / "figure.png")
     figures.save(report.heat_map(found["chain"]), folder / "attacks.png")
-    print(f"chain.json, figure.png and attacks.png are in {folder}")
+    print(f"{'finished before; ' * before}chain.json, figure.png and attacks.png are in {folder}")
 
 
 if __name__ == "__main__":

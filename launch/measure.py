@@ -37,6 +37,7 @@ def main() -> None:
     from advknow.experiments.measure import AttackByName, measure
     from advknow.report import commands
 
+    before = pair.finished("measure.json")
     attack = AttackByName(ATTACK.value, EPS.value, NUM_STEPS.value, INDEX.value)
     found = measure(
         pair.sample(NUM_EXAMPLES.value),
@@ -49,7 +50,7 @@ def main() -> None:
     )
     print(commands.measured(found))
     if pair.resumes():
-        print(f"measure.json is in {pair.WORKDIR.value}")
+        print(f"{'finished before; ' * before}measure.json is in {pair.WORKDIR.value}")
 
 
 if __name__ == "__main__":

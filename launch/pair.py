@@ -1,5 +1,6 @@
 """The flags of the launchers that measure two models on one sample."""
 
+import pathlib
 from typing import Any
 
 from absl import flags
@@ -49,6 +50,11 @@ def sample(num_examples: int) -> Any:
 def resumes() -> bool:
     """Whether the work can be gone on with: there is a folder to keep it in."""
     return WORKDIR.value is not None
+
+
+def finished(name: str) -> bool:
+    """Whether the workdir holds the file that a whole run ends with."""
+    return WORKDIR.value is not None and (pathlib.Path(WORKDIR.value) / name).exists()
 
 
 def how() -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Quantity(NamedTuple):
       columns: name -> how to read it from the record. NAME_se is the standard error of NAME.
       shown: name -> how a report shows it.
       counts: like columns, for what stands at the end of a row.
+      n: record -> the examples that its columns are of.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Quantity(NamedTuple):
     columns: Mapping[str, Callable[[Any], float | None]]
     shown: Mapping[str, Shown]
     counts: Mapping[str, Callable[[Any], float | None]] = {}
+    n: Callable[[Any], int] = operator.attrgetter("n")
 
 
 def _fields(*names: str) -> dict[str, Callable[[Any], float | None]]:
@@ -140,6 +142,11 @@ def row(quantities: tuple[Quantity, ...], found: Mapping[str, Any]) -> dict[str,
     columns = {name: read(found[q.name]) for q in quantities for name, read in q.columns.items()}
     counts = {name: read(found[q.name]) for q in quantities for name, read in q.counts.items()}
     return {**columns, **counts}
+
+
+def examples(quantities: tuple[Quantity, ...], found: Mapping[str, Any]) -> dict[str, int]:
+    """How many examples each column is of."""
+    return {name: q.n(found[q.name]) for q in quantities for name in (*q.columns, *q.counts)}
 
 
 def shown(quantities: tuple[Quantity, ...]) -> dict[str, Shown]:

@@ -102,26 +102,26 @@ class Results:
 
 
 def long_records(
-    row: Mapping[str, Any], *, target: str, counts: Mapping[str, int | None]
+    row: Mapping[str, Any], *, target: str, counts: Mapping[str, int]
 ) -> list[dict[str, Any]]:
     """A row as long records, one a number that is there.
 
     Args:
       row: with the key "source"; NAME_se becomes the standard error of NAME.
       target: the target's name.
-      counts: what n is of a column, by name; of others it is the row's "n".
+      counts: n of the columns that become records, by name: examples or draws.
     """
     return [
         {
             "source": row["source"],
             "target": target,
             "quantity": name,
-            "value": value,
+            "value": row[name],
             "standard_error": row.get(f"{name}_se"),
-            "n": counts.get(name, row.get("n")),
+            "n": n,
         }
-        for name, value in row.items()
-        if isinstance(value, (int, float)) and not name.endswith("_se") and name != "n"
+        for name, n in counts.items()
+        if row.get(name) is not None and not name.endswith("_se") and name != "n"
     ]
 
 

@@ -63,20 +63,7 @@ def _finished(
         return None
     if not all(columns <= set(row) for row in found.rows):
         return None
-    # Results of earlier versions have no records.
-    return (
-        found if found.records else dataclasses.replace(found, records=_records(config, found.rows))
-    )
-
-
-def _records(config: ExperimentConfig, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows as long records."""
-    counts = {"knowledge_transfer": config.transfer.repeats}
-    return [
-        record
-        for row in rows
-        for record in results.long_records(row, target=config.target.label, counts=counts)
-    ]
+    return found
 
 
 def _model(name: str, task: Task, input_shape: tuple[int, ...], width: float) -> Model:
@@ -119,10 +106,8 @@ def _attacked(of: _Run, name: str, f: ApplyFn, x: np.ndarray, one_hot: np.ndarra
     return Attacked(f, x, one_hot, stages.attacked(of.setting, name, f, x))
 
 
-def _row(
-    of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Everything of one source: a row of the results, and its audit."""
+def _row(of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked) -> dict[str, Any]:
+    """Everything of one source: its "row", its "audit" and the row once more as "records"."""
     config = of.config
     folder = stages.source_folder(of.folder, source.name)
     model = _model(source.model, source.task, on.x.shape[1:], source.width)
@@ -130,7 +115,7 @@ def _row(
     f_source = model.bind(trained.variables)
     audit = stages.audited(of.setting, source.name, f_source, on.x)
     attacked = _attacked(of, source.name, f_source, on.x, on.one_hot)
-    measured = stages.measured(
+    measured, examples = stages.measured(
         of.setting,
         source.name,
         attacked,
@@ -155,7 +140,9 @@ def _row(
         "num_params": model.num_params(),
         "similarity": source.similarity,
     }
-    return row, audit
+    counts = {"knowledge_transfer": repeats, "source_accuracy": own.n, **examples}
+    records = results.long_records(row, target=config.target.label, counts=counts)
+    return {"row": row, "audit": audit, "records": records}
 
 
 def _fitting(
@@ -196,23 +183,28 @@ def _described(
     }
 
 
-def _rows(
+def _whole(of: _Run, made: dict[str, Any]) -> bool:
+    columns = {name for q in of.quantities for name in (*q.columns, *q.counts)}
+    return "records" in made and columns <= set(made["row"])
+
+
+def _sources(
     of: _Run, sources: dict[str, Parts], target: _Trained, on: Attacked
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """A row and an audit a source, each made once."""
-    rows, audits = [], {}
+) -> dict[str, dict[str, Any]]:
+    """What `_row` gives of every source, by its name, each made once."""
+    found = {}
     for source in of.config.sources:
         stage = f"row {source.name}"
         done = of.setting.session.unfinished.load(stage)
-        if done is None:
-            row, audit = _row(of, source, sources[source.name], target, on)
-            of.setting.session.unfinished.save(stage, dict, {"row": row, "audit": audit}, last=True)
-            of.setting.session.journal.write("row", **row)
+        # A row of an earlier version has no records, one of other quantities lacks columns.
+        if done is None or not _whole(of, done[1]):
+            made = _row(of, source, sources[source.name], target, on)
+            of.setting.session.unfinished.save(stage, dict, made, last=True)
+            of.setting.session.journal.write("row", **made["row"])
         else:
-            row, audit = done[1]["row"], done[1]["audit"]
-        rows.append(row)
-        audits[source.name] = audit
-    return rows, audits
+            made = done[1]
+        found[source.name] = made
+    return found
 
 
 def run(
@@ -295,20 +287,20 @@ def run(
     one_hot = np.eye(len(config.target.class_names))[target_parts.test.labels[indices]]
     on = _attacked(of, "target", target.model.bind(target.variables), x, one_hot)
     audits = {"target": stages.audited(setting, "target", on.f, x)}
-    rows, of_sources = _rows(of, source_parts, target, on)
+    of_sources = _sources(of, source_parts, target, on)
     found = Results(
         experiment=config.experiment,
         preset=config.preset,
         direction=config.direction,
         seed=config.seed,
-        rows=rows,
+        rows=[made["row"] for made in of_sources.values()],
         target=_described(config, target.model, evaluation, len(x)),
         settings=settings,
         versions=versions(),
         seconds=began.journal.seconds(),
         command=command,
-        audit={**audits, **of_sources},
-        records=_records(config, rows),
+        audit={**audits, **{name: made["audit"] for name, made in of_sources.items()}},
+        records=[record for made in of_sources.values() for record in made["records"]],
         shown=shown(quantities),
     )
     began.journal.write("end")

@@ -223,8 +223,8 @@ def measured(
     *,
     direction: str,
     measures: tuple[quantities.Quantity, ...],
-) -> dict[str, float | None]:
-    """The columns of a source's row that come from the pass over the examples."""
+) -> tuple[dict[str, float | None], dict[str, int]]:
+    """The columns of a source's row that come from the pass over the examples; what each is of."""
     found = whole_pass(
         of.session,
         f"measure {name}",
@@ -235,7 +235,7 @@ def measured(
         deltas={"f_source": source.delta, "f_target": target.delta},
         batch_size=of.batch_size,
     )
-    return quantities.row(measures, found)
+    return quantities.row(measures, found), quantities.examples(measures, found)
 
 
 def fine_tuned(

@@ -86,8 +86,8 @@ class Paths:
     Attributes:
       x0: where they start, of one example's shape; the mean of x if None.
       num_nodes: quadrature nodes along each.
-      gaussian: True where x is standard Gaussian: then FMD <= GMD is guaranteed for a constant H (up
-        to the sampling error of E). Otherwise it is reported as not guaranteed.
+      gaussian: True where x is standard Gaussian: then FMD <= GMD is guaranteed for a constant H
+        (up to the sampling error of E). Otherwise it is reported as not guaranteed.
     """
 
     x0: ArrayLike | None = None

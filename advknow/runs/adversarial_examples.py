@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from advknow.runs import snapshots
 from advknow import validate
+from advknow.runs import snapshots
 
 _FORMAT = "advknow adversarial examples 1"
 

@@ -219,9 +219,7 @@ def _check_destination(folder: Path, beside: Collection[str]) -> None:
     if not folder.is_dir():
         return
     foreign = sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if not _is_ours(entry) and entry.name not in beside
+        entry.name for entry in folder.iterdir() if not _is_ours(entry) and entry.name not in beside
     )
     if foreign:
         raise ValueError(

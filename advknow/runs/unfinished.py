@@ -20,8 +20,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from advknow.runs import checkpoints, snapshots
 from advknow.passes import State, devices
+from advknow.runs import checkpoints, snapshots
 from advknow.training.sgd import TrainState
 from advknow.typing import PyTree
 

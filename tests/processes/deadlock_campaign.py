@@ -1,6 +1,6 @@
 """The metric program of two models of ten outputs, many times, each in a new process on two cores.
 
-    python tests/deadlock_campaign.py --runs=50
+    python tests/processes/deadlock_campaign.py --runs=50
 
 jaxlib 0.10.0 to 0.10.2 hang where one program holds two batched LAPACK calls; a run that has not
 finished after `--limit` seconds is counted as a hang. Prints each run's seconds, and how many hung.

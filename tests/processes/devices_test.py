@@ -14,7 +14,7 @@ from launching import ROOT
 
 from advknow.passes import devices
 
-PROGRAMS = ROOT / "tests" / "devices_programs.py"
+PROGRAMS = ROOT / "tests" / "processes" / "devices_programs.py"
 
 
 def begin(arguments, *, simulated=None, program=(str(PROGRAMS),)):

@@ -19,8 +19,8 @@ from advknow import data, models
 from advknow.experiments import results
 from advknow.runs import adversarial_examples, checkpoints, files, snapshots
 from advknow.runs.adversarial_examples import AdversarialExamples
-from advknow.runs.unfinished import Unfinished
 from advknow.runs.session import finished, session
+from advknow.runs.unfinished import Unfinished
 from advknow.synthetic import files as synthetic_files
 
 X = np.random.default_rng(0).uniform(0.1, 0.9, (3, 4)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""What a workdir keeps: files, snapshots, checkpoints, unfinished work, journal, versions."""

@@ -1,0 +1,78 @@
+"""Changing one field of a configuration of dataclasses, by its dotted name.
+
+transfer.repeats            a field of a field
+sources.LeNet.width         of the item of that name in a tuple
+sources.*.training.epochs   of every item
+"""
+
+import ast
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+from advknow import validate
+
+Config = TypeVar("Config")
+
+
+def _accepted(text: str, kind: Any, name: str) -> Any:
+    """The value of that type that the text writes; other types are left to the dataclass."""
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if types.NoneType in kinds and text == "None":
+        return None
+    if bool in kinds:
+        validate.choice(name, text.lower(), ("true", "false"))
+        return text.lower() == "true"
+    if typing.get_origin(kind) is tuple:
+        return tuple(part for part in text.split(",") if part)
+    if str in kinds:
+        return text
+    if not {int, float} & set(kinds):
+        raise ValueError(f"{name} has fields of its own; set one of them, {name}.FIELD=VALUE.")
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
+        return float(value)
+    return value
+
+
+def replaced(config: Config, path: str, value: Any, *, text: bool = False, at: str = "") -> Config:
+    """The configuration with one field changed.
+
+    Args:
+      config: a dataclass.
+      path: the field's dotted name, see the module.
+      value: its value, or where `text` is True how a command line writes it: a tuple of strings
+        with commas, None as None.
+      text: see there.
+      at: the dotted name of `config` itself, for messages.
+
+    Raises:
+      ValueError, TypeError: no such field, with those that there are; a value it does not accept.
+    """
+    field, _, rest = path.partition(".")
+    name = f"{at}.{field}".strip(".")
+    if not dataclasses.is_dataclass(config):
+        raise ValueError(f"{at} has no fields; {at}=VALUE is accepted.")
+    kinds = typing.get_type_hints(type(config))
+    validate.choice("setting", name, [f"{at}.{known}".strip(".") for known in kinds])
+    old = getattr(config, field)
+    if not rest:
+        new = _accepted(value, kinds[field], name) if text else value
+    elif isinstance(old, tuple):
+        chosen, _, inner = rest.partition(".")
+        validate.choice(name, chosen, ("*", *(item.name for item in old)))
+        if not inner:
+            raise ValueError(f"{name}.{chosen} is an item; set one of its fields.")
+        new = tuple(
+            replaced(item, inner, value, text=text, at=f"{name}.{item.name}")
+            if chosen in ("*", item.name)
+            else item
+            for item in old
+        )
+    else:
+        new = replaced(old, rest, value, text=text, at=name)
+    return typing.cast(Config, dataclasses.replace(config, **{field: new}))  # type: ignore[type-var]
