@@ -34,11 +34,12 @@ flags.adopt_module_key_flags(pair)
 
 def main() -> None:
     """Reads the flags, measures, prints."""
-    from advknow.experiments.measure import AttackByName, measure
+    from advknow.attacks import Named
+    from advknow.experiments.measure import measure
     from advknow.report import commands
 
     before = pair.finished("measure.json")
-    attack = AttackByName(ATTACK.value, EPS.value, NUM_STEPS.value, INDEX.value)
+    attack = Named(ATTACK.value, EPS.value, NUM_STEPS.value, INDEX.value)
     found = measure(
         pair.sample(NUM_EXAMPLES.value),
         pair.WORKDIR.value,

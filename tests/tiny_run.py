@@ -1,4 +1,6 @@
-"""An experiment of a few seconds that has every stage: what the tests of runs stop and resume."""
+"""Experiments of a few seconds."""
+
+import dataclasses
 
 from advknow.experiments.config import Attack, ExperimentConfig, Source, Task, Transfer
 from advknow.training import TrainConfig
@@ -32,3 +34,30 @@ def tiny_run(**changes) -> ExperimentConfig:
         **changes,
     }
     return ExperimentConfig(**settings)
+
+
+def trained_run(**changes) -> ExperimentConfig:
+    """Two small sources, one sharing a class with the target, a few seconds in all."""
+    fast = TrainConfig(epochs=12, batch_size=32, learning_rate=0.05)
+    config = ExperimentConfig(
+        experiment="know2adv",
+        preset="tiny",
+        direction="source_to_target",
+        sources=(
+            Source("0%", Task("digits", ("0", "1")), "mlp", 0.05, fast, similarity=0.0),
+            Source("50%", Task("digits", ("5", "1")), "lenet", 0.5, fast, similarity=0.5),
+        ),
+        target=Task("digits", ("5", "6")),
+        target_model="mlp",
+        target_width=0.05,
+        target_training=fast,
+        attack=Attack(name="pgd", eps=0.1, num_steps=3, step_size=0.05),
+        transfer=Transfer(
+            method="last_layer",
+            training=TrainConfig(epochs=20, learning_rate=0.1),
+            labelled_per_class=5,
+            repeats=3,
+        ),
+        augment=False,
+    )
+    return dataclasses.replace(config, **changes)

@@ -10,7 +10,7 @@ per example (B,) is given, so that no result depends on the batch size or the or
 stops early. With eps = 0 every attack returns zeros.
 """
 
-from advknow.attacks.by_name import ATTACKS, named
+from advknow.attacks.by_name import ATTACKS, Named, named
 from advknow.attacks.gradient import fgsm, pgd
 from advknow.attacks.objectives import OBJECTIVES, cross_entropy, output_deviation
 from advknow.attacks.singular_vectors import (
@@ -24,6 +24,7 @@ __all__ = [
     "ATTACKS",
     "OBJECTIVES",
     "ConvergenceWarning",
+    "Named",
     "SingularDirections",
     "cross_entropy",
     "fgsm",

@@ -1,5 +1,6 @@
 """Attacks by name, in the form of the poster's experiments (theory.md section 6)."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -30,3 +31,40 @@ def named(name: str, **settings: Any) -> AttackFn:
     """
     validate.choice("attack", name, ATTACKS)
     return ATTACKS[name](**settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """An attack by its name, with pgd's steps of eps / 10: what a command line says.
+
+    Attributes:
+      name: "fgsm", "pgd" or "singular".
+      eps: radius of fgsm and pgd in [0, 1] pixel units; 0 moves nothing.
+      num_steps: of pgd, each of eps / 10.
+      index: which one of singular, from 0, in the small-eps limit.
+    """
+
+    name: str = "pgd"
+    eps: float = 0.1
+    num_steps: int = 50
+    index: int = 0
+
+    def make(self) -> AttackFn:
+        """The attack function.
+
+        Raises:
+          ValueError, TypeError: an unknown name or a setting that is not accepted.
+        """
+        validate.number("eps", self.eps, minimum=0.0)
+        return named(
+            self.name,
+            eps=self.eps,
+            num_steps=self.num_steps,
+            step_size=self.eps / 10 if self.eps > 0 else None,
+            index=self.index,
+        )
+
+    @property
+    def linearize(self) -> bool:
+        """Whether it is measured in the small-eps limit."""
+        return self.name == "singular"

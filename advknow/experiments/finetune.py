@@ -6,7 +6,7 @@ from typing import Any
 
 from advknow.experiments import stages, tasks
 from advknow.experiments.config import ADDED, Transfer, task
-from advknow.passes import devices
+from advknow.passes import devices, keys
 from advknow.runs import checkpoints
 from advknow.runs.session import begin, finish, save_checkpoint
 from advknow.runs.versions import versions
@@ -71,7 +71,7 @@ def finetune(
                 labelled,
                 transfer=transfer,
                 dataset=dataset,
-                key=tasks.stage_key(seed, "finetune"),
+                key=keys.of_stage(seed, "finetune"),
                 told=True,
             )
             metadata = {

@@ -1,6 +1,5 @@
 """The alphas of two models on one sample: what `launch.measure` prints."""
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,54 +15,15 @@ from advknow.passes.devices import is_main
 from advknow.runs import adversarial_examples, files
 from advknow.runs.session import begin, finish, finished, measured
 from advknow.runs.versions import versions
-from advknow.typing import AttackFn
 
 ENDS_WITH = "measure.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class AttackByName:
-    """The attack of a measurement.
-
-    Attributes:
-      name: "fgsm", "pgd" or "singular".
-      eps: radius of fgsm and pgd in [0, 1] pixel units; 0 moves nothing.
-      num_steps: of pgd, each of eps / 10.
-      index: which one of singular, from 0, in the small-eps limit.
-    """
-
-    name: str = "pgd"
-    eps: float = 0.1
-    num_steps: int = 50
-    index: int = 0
-
-    def make(self) -> AttackFn:
-        """The attack function.
-
-        Raises:
-          ValueError, TypeError: an unknown name or a setting that is not accepted.
-        """
-        validate.choice("attack", self.name, attacks.ATTACKS)
-        validate.number("eps", self.eps, minimum=0.0)
-        return attacks.named(
-            self.name,
-            eps=self.eps,
-            num_steps=self.num_steps,
-            step_size=self.eps / 10 if self.eps > 0 else None,
-            index=self.index,
-        )
-
-    @property
-    def linearize(self) -> bool:
-        """Whether it is measured in the small-eps limit."""
-        return self.name == "singular"
 
 
 def measure(
     sample: Sample,
     workdir: str | pathlib.Path | None = None,
     *,
-    attack: AttackByName = AttackByName(),
+    attack: attacks.Named,
     batch_size: int = 64,
     memory_limit_gib: float | None = None,
     strict: bool = False,

@@ -5,20 +5,17 @@ results.csv    its rows, a source each
 records.csv    long records: source, target, quantity, value, standard_error, n
 """
 
-import csv
 import dataclasses
-import io
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from advknow.experiments.quantities import QUANTITIES, Shown, shown
 from advknow.runs import files
+from advknow.runs.records import RECORD, to_csv
 from advknow.statistics.correlation import correlate
 
 FILE = "results.json"
-RECORD = ("source", "target", "quantity", "value", "standard_error", "n")
 # What results of earlier versions lack.
 OPTIONAL = ("command", "audit", "shown", "records")
 CONVENTION = (
@@ -45,7 +42,7 @@ class Results:
       seconds: time a stage.
       command: what made it.
       audit: what `advknow.check_model` found of the target and each source, by name.
-      records: the rows once more, as long records with the keys `RECORD`.
+      records: the rows once more, as long records (`advknow.runs.records`).
       shown: how reports show the columns, `Shown` as lists, by name.
     """
 
@@ -101,30 +98,6 @@ class Results:
         }
 
 
-def long_records(
-    row: Mapping[str, Any], *, target: str, counts: Mapping[str, int]
-) -> list[dict[str, Any]]:
-    """A row as long records, one a number that is there.
-
-    Args:
-      row: with the key "source"; NAME_se becomes the standard error of NAME.
-      target: the target's name.
-      counts: n of the columns that become records, by name: examples or draws.
-    """
-    return [
-        {
-            "source": row["source"],
-            "target": target,
-            "quantity": name,
-            "value": row[name],
-            "standard_error": row.get(f"{name}_se"),
-            "n": n,
-        }
-        for name, n in counts.items()
-        if row.get(name) is not None and not name.endswith("_se") and name != "n"
-    ]
-
-
 def from_dict(content: dict[str, Any]) -> Results:
     """The record that `Results.to_dict` wrote.
 
@@ -137,16 +110,6 @@ def from_dict(content: dict[str, Any]) -> Results:
     if missing:
         raise ValueError(f"results lack {', '.join(missing)}; a results.json of advknow is needed.")
     return Results(**{name: content[name] for name in names})
-
-
-def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """The rows as CSV, the columns of the first row by default; empty where there is no value."""
-    names = list(rows[0]) if columns is None else list(columns)
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, names, restval="", lineterminator="\n", extrasaction="raise")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def write(results: Results, workdir: str | pathlib.Path) -> None:

@@ -23,8 +23,9 @@ from advknow.experiments.results import Results
 from advknow.experiments.stages import Attacked
 from advknow.experiments.tasks import NothingCorrectError, Parts
 from advknow.models import Model
-from advknow.passes import devices, memory
+from advknow.passes import devices, keys, memory
 from advknow.runs import files
+from advknow.runs.records import long_records
 from advknow.runs.session import Session, claim, session
 from advknow.runs.versions import versions
 from advknow.training import Evaluation, TrainConfig, evaluate
@@ -90,7 +91,7 @@ def _trained(
         parts.train,
         parts.test if of.config.checkpoint_on_test else parts.validation,
         training=training,
-        key=tasks.stage_key(of.config.seed, f"train/{name}"),
+        key=keys.of_stage(of.config.seed, f"train/{name}"),
         augment=stages.augmentation(dataset, of.config.augment),
         metadata={
             "stage": name,
@@ -141,7 +142,7 @@ def _row(of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked)
         "similarity": source.similarity,
     }
     counts = {"knowledge_transfer": repeats, "source_accuracy": own.n, **examples}
-    records = results.long_records(row, target=config.target.label, counts=counts)
+    records = long_records(row, target=config.target.label, counts=counts)
     return {"row": row, "audit": audit, "records": records}
 
 

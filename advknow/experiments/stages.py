@@ -20,7 +20,7 @@ from advknow.experiments import quantities, tasks
 from advknow.experiments.config import ExperimentConfig, Source, Transfer
 from advknow.experiments.sample import Pair
 from advknow.models import Model
-from advknow.passes import devices
+from advknow.passes import devices, keys
 from advknow.runs import checkpoints
 from advknow.runs.session import Session, save_checkpoint
 from advknow.runs.session import measured as whole_pass
@@ -179,7 +179,7 @@ def audited(of: Setting, name: str, f: ApplyFn, x: np.ndarray) -> dict[str, Any]
             x,
             eps=of.eps,
             num_steps=AUDIT_STEPS,
-            key=tasks.stage_key(of.seed, "audit"),
+            key=keys.of_stage(of.seed, "audit"),
             max_examples=AUDIT_EXAMPLES,
             batch_size=of.batch_size,
         )
@@ -210,7 +210,7 @@ def attacked(of: Setting, name: str, f: ApplyFn, x: np.ndarray) -> np.ndarray:
         perturbations(Perturbation("f", of.attack)),
         {"f": f},
         x,
-        key=tasks.stage_key(of.seed, "attack"),
+        key=keys.of_stage(of.seed, "attack"),
         batch_size=of.batch_size,
     )
 
@@ -307,7 +307,7 @@ def transferred(
                 ),
                 transfer=settings,
                 dataset=config.target.dataset,
-                key=tasks.stage_key(config.seed, f"transfer/{source.name}/{repeat}"),
+                key=keys.of_stage(config.seed, f"transfer/{source.name}/{repeat}"),
             )
             evaluation = evaluate(*tuned, target.test, sharding=session.sharding)
             accuracies.append(100.0 * evaluation.accuracy)

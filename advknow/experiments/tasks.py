@@ -9,16 +9,14 @@ serves both, also in testing.
 """
 
 import functools
-import zlib
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from advknow import data
 from advknow.data import Dataset
 from advknow.experiments.config import ExperimentConfig, Task
-from advknow.typing import Array
+from advknow.passes import keys
 
 PARTS = ("train", "validation", "test")
 
@@ -29,16 +27,6 @@ class Parts(NamedTuple):
     train: Dataset
     validation: Dataset
     test: Dataset
-
-
-def stage_key(seed: int, stage: str) -> Array:
-    """The random key of a named stage: no stage's draws depend on which others ran."""
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.encode()) & 0x7FFFFFFF)
-
-
-def stage_seed(seed: int, stage: str) -> int:
-    """The same as an integer, for NumPy."""
-    return zlib.crc32(f"{seed}/{stage}".encode()) & 0x7FFFFFFF
 
 
 def _common(config: ExperimentConfig) -> bool:
@@ -67,7 +55,7 @@ def _of_task(
             for_sources, for_target = data.partition(
                 dataset,
                 (config.source_share, 1.0 - config.source_share),
-                seed=stage_seed(config.seed, f"division/{part}"),
+                seed=keys.stage_seed(config.seed, f"division/{part}"),
             )
             dataset = for_sources if role == "source" else for_target
         selected = data.select_classes(dataset, task.class_names)
@@ -131,7 +119,7 @@ def labelled(train: Dataset, per_class: int, *, seed: int, draw: str) -> Dataset
     """
     if per_class == 0:
         return train
-    return data.take_per_class(train, per_class, seed=stage_seed(seed, draw))
+    return data.take_per_class(train, per_class, seed=keys.stage_seed(seed, draw))
 
 
 class NothingCorrectError(ValueError):
@@ -155,6 +143,6 @@ def chosen(correct: np.ndarray, num_examples: int, *, seed: int, cure: str) -> n
             f"only those count; {cure}."
         )
     if 0 < num_examples < len(indices):
-        generator = np.random.default_rng(stage_seed(seed, "measured"))
+        generator = np.random.default_rng(keys.stage_seed(seed, "measured"))
         indices = np.sort(generator.choice(indices, num_examples, replace=False))
     return indices

@@ -7,6 +7,7 @@ from typing import Any
 from advknow import models
 from advknow.experiments import stages, tasks
 from advknow.experiments.config import ADDED, task
+from advknow.passes import keys
 from advknow.runs.session import begin, finish
 from advknow.runs.versions import versions
 from advknow.training import TrainConfig, evaluate
@@ -72,7 +73,7 @@ def train(
         parts.train,
         parts.validation,
         training=training,
-        key=tasks.stage_key(seed, "train"),
+        key=keys.of_stage(seed, "train"),
         augment=stages.augmentation(dataset, augment),
         metadata={"dataset": dataset, "class_names": class_names, "seed": seed},
     )

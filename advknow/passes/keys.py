@@ -1,6 +1,7 @@
-"""One random key per example, so that no result depends on batch size or order."""
+"""A random key an example, so that no result depends on batch size or order; a key a stage."""
 
 import functools
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -52,3 +53,13 @@ def per_example(key: Array, count: int, *, start: int = 0) -> Array:
             "accepted."
         )
     return key
+
+
+def of_stage(seed: int, stage: str) -> Array:
+    """The random key of a named stage of a run: no stage's draws depend on which others ran."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.encode()) & 0x7FFFFFFF)
+
+
+def stage_seed(seed: int, stage: str) -> int:
+    """`of_stage` as an integer, for NumPy."""
+    return zlib.crc32(f"{seed}/{stage}".encode()) & 0x7FFFFFFF

@@ -173,8 +173,9 @@ def measured(
     with session.journal.stage(stage):
         session.unfinished.begin()
         begun = session.unfinished.state(stage, passes.begin(measure, models, x, **how))
-        state, rest = begun, {"deltas": deltas, "key": key, "state": begun}
-        for state in passes.states(measure, models, x, **rest, **how):
+        state = begun
+        how |= {"deltas": deltas, "key": key, "state": begun}
+        for state in passes.states(measure, models, x, **how):
             session.progress(stage, state.done, len(x))
             session.unfinished.save(
                 stage,

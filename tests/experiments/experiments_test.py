@@ -7,13 +7,15 @@ import shutil
 
 import numpy as np
 import pytest
+from tiny_run import trained_run as tiny
 
 from advknow import data
+from advknow.attacks import Named
 from advknow.experiments import results, stages, tasks
 from advknow.experiments.chain import chain
-from advknow.experiments.config import Attack, ExperimentConfig, Source, Task, Transfer, scaled
+from advknow.experiments.config import Task, Transfer, scaled
 from advknow.experiments.finetune import finetune
-from advknow.experiments.measure import AttackByName, measure
+from advknow.experiments.measure import measure
 from advknow.experiments.presets import PRESETS, preset
 from advknow.experiments.run import NothingCorrectError, run
 from advknow.experiments.sample import Sample
@@ -21,33 +23,6 @@ from advknow.experiments.train import train
 from advknow.report import commands, figures, tables
 from advknow.runs.unfinished import StoppedError
 from advknow.training import TrainConfig
-
-
-def tiny(**changes) -> ExperimentConfig:
-    """Two small sources, one sharing a class with the target, a few seconds in all."""
-    fast = TrainConfig(epochs=12, batch_size=32, learning_rate=0.05)
-    config = ExperimentConfig(
-        experiment="know2adv",
-        preset="tiny",
-        direction="source_to_target",
-        sources=(
-            Source("0%", Task("digits", ("0", "1")), "mlp", 0.05, fast, similarity=0.0),
-            Source("50%", Task("digits", ("5", "1")), "lenet", 0.5, fast, similarity=0.5),
-        ),
-        target=Task("digits", ("5", "6")),
-        target_model="mlp",
-        target_width=0.05,
-        target_training=fast,
-        attack=Attack(name="pgd", eps=0.1, num_steps=3, step_size=0.05),
-        transfer=Transfer(
-            method="last_layer",
-            training=TrainConfig(epochs=20, learning_rate=0.1),
-            labelled_per_class=5,
-            repeats=3,
-        ),
-        augment=False,
-    )
-    return dataclasses.replace(config, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +179,7 @@ def test_another_batch_size_gives_the_same_results(finished, tmp_path):
 def test_the_checkpoints_measure_as_the_run_did(finished):
     workdir, found = finished
     sample = Sample(source=workdir / "sources" / "0", target=workdir / "target")
-    measured = measure(sample, attack=AttackByName("pgd", num_steps=3))
+    measured = measure(sample, attack=Named("pgd", num_steps=3))
     # Both parts of the target's test images are taken here, the run took its own half.
     assert measured["classes"] == ["5", "6"]
     assert measured["source_to_target"]["n"] > found.rows[0]["n"]
@@ -218,7 +193,7 @@ def test_a_pair_of_checkpoints_goes_on_where_it_was_stopped(finished, tmp_path, 
     def found(workdir=None, **how):
         if kind == "chain":
             return chain(sample, workdir, batch_size=16, **how)
-        return measure(sample, workdir, attack=AttackByName(num_steps=3), batch_size=16, **how)
+        return measure(sample, workdir, attack=Named(num_steps=3), batch_size=16, **how)
 
     stages_told, asked = [], []
 

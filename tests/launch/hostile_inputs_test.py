@@ -27,7 +27,6 @@ from advknow import (
 )
 from advknow.alphas.small_eps import small_eps_transferability
 from advknow.experiments import config
-from advknow.experiments.measure import AttackByName
 from advknow.experiments.presets import preset
 from advknow.statistics.correlation import correlate
 from advknow.synthetic import experiment as synthetic
@@ -171,7 +170,7 @@ TABLE = [
     ("unknown method", lambda: attacks.singular(method="svd"), ValueError, "method='svd'"),
     (
         "unknown attack",
-        lambda: AttackByName("cw").make(),
+        lambda: attacks.Named("cw").make(),
         ValueError,
         "attack='cw' is not known; accepted: fgsm, pgd, singular",
     ),

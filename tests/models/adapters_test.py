@@ -8,36 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from flax_models import Linen, Nnx, X, linen
 from launching import launch
 
 from advknow import attacks, check_model, transferability
 from advknow.models import adapters
 
-X = np.random.default_rng(0).uniform(size=(20, 6)).astype(np.float32)
 KEY = jax.random.key(0)
 ATTACK = attacks.fgsm(eps=0.05)
-
-
-class Linen(nn.Module):
-    width: int = 8
-
-    @nn.compact
-    def __call__(self, x, train: bool):
-        x = nn.BatchNorm(use_running_average=not train)(nn.Dense(self.width)(x))
-        return nn.Dense(3)(nn.Dropout(0.5, deterministic=not train)(nn.tanh(x)))
-
-
-class Nnx(nnx.Module):
-    def __init__(self, rngs):
-        self.first, self.last = nnx.Linear(6, 8, rngs=rngs), nnx.Linear(8, 3, rngs=rngs)
-        self.dropout = nnx.Dropout(0.5, rngs=rngs)
-
-    def __call__(self, x):
-        return self.last(self.dropout(nnx.tanh(self.first(x))))
-
-
-def linen(seed):
-    return Linen().init(jax.random.key(seed), X[:1], train=False)
 
 
 def alpha1(f, g):

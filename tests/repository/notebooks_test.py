@@ -16,23 +16,24 @@ def _code(path: pathlib.Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_every_cell_runs(path, monkeypatch, capsys):
-    from advknow.experiments import adv2know, config, know2adv
+    from advknow.experiments import presets
+    from advknow.experiments.config import scaled
 
-    for module in (adv2know, know2adv):
-        preset = module.preset
-        monkeypatch.setattr(
-            module,
-            "preset",
-            # Two sources are enough to draw; five cost minutes of compiling.
-            lambda name, preset=preset: config.scaled(
-                preset(name),
-                sources=preset(name).sources[:2],
-                epochs=2,
-                width=0.06,
-                num_examples=8,
-                transfer_repeats=1,
-            ),
+    def small(make):
+        # Two sources are enough to draw; five cost minutes of compiling.
+        config = make()
+        return scaled(
+            config,
+            sources=config.sources[:2],
+            epochs=2,
+            width=0.06,
+            num_examples=8,
+            transfer_repeats=1,
         )
+
+    for of_experiment in presets.PRESETS.values():
+        make = of_experiment["digits"]
+        monkeypatch.setitem(of_experiment, "digits", lambda make=make: small(make))
     scope: dict = {}
     for cell in _code(path):
         exec(compile(cell, str(path), "exec"), scope)
