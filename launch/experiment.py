@@ -1,7 +1,9 @@
 """The flags that adv2know and know2adv share, and what both do with them."""
 
+import functools
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 from absl import flags
 
@@ -20,52 +22,60 @@ PRESET = flags.DEFINE_string(
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for results and checkpoints; runs/EXPERIMENT-PRESET by default."
 )
-SEED = flags.DEFINE_integer("seed", 0, "Seed of everything random.")
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Where the data sets lie; each data set's usual place by default."
-)
-EPOCHS = flags.DEFINE_integer("epochs", None, "Epochs of every training; the preset's by default.")
-WIDTH = flags.DEFINE_float(
-    "width", None, "Width multiplier of every model, 1 = the poster's; the preset's by default."
-)
-BFLOAT16 = flags.DEFINE_bool(
-    "bfloat16", None, "Train with bfloat16 activations; measures and parameters are float32."
-)
-EPS = flags.DEFINE_float(
-    "eps", None, "Radius of the attack in [0, 1] pixel units; the preset's by default."
-)
-NUM_EXAMPLES = flags.DEFINE_integer(
-    "num_examples", None, "Measure on at most so many target test images; 0 for all."
-)
-TRANSFER_METHOD = flags.DEFINE_enum(
-    "transfer_method",
-    None,
-    list(METHODS),
-    "Train a new last_layer with f_S frozen, all layers, or a last layer in closed_form.",
-)
-TRANSFER_EPOCHS = flags.DEFINE_integer("transfer_epochs", None, "Epochs of the transfer.")
-TRANSFER_REPEATS = flags.DEFINE_integer(
-    "transfer_repeats", None, "Draws of the labelled images; the table gives mean and error."
-)
-LABELLED_PER_CLASS = flags.DEFINE_integer(
-    "labelled_per_class", None, "Labelled target images a class; 0 for the whole train part."
-)
-ATTACK_BATCH_SIZE = flags.DEFINE_integer(
-    "attack_batch_size",
-    None,
-    "Images in one program (the authors': 1), 0 for the largest power of two that fits; no result "
-    "depends on it beyond rounding.",
-)
-CHECKPOINT_ON_TEST = flags.DEFINE_bool(
-    "checkpoint_on_test", None, "As the authors' code: pick the best epoch on the test part."
-)
-BATCH_NORM_DRIFT = flags.DEFINE_bool(
-    "batch_norm_drift",
-    None,
-    "As the authors' code: let the batch-norm statistics of f_S drift during last-layer transfer.",
-)
-
-
+# What changes a setting of the preset: how it is read, and what it does.
+CHANGES: dict[str, tuple[Callable[..., Any], str]] = {
+    "seed": (flags.DEFINE_integer, "Seed of everything random."),
+    "data_dir": (
+        flags.DEFINE_string,
+        "Where the data sets lie; each data set's usual place by default.",
+    ),
+    "epochs": (flags.DEFINE_integer, "Epochs of every training; the preset's by default."),
+    "width": (
+        flags.DEFINE_float,
+        "Width multiplier of every model, 1 = the poster's; the preset's by default.",
+    ),
+    "bfloat16": (
+        flags.DEFINE_bool,
+        "Train with bfloat16 activations; measures and parameters are float32.",
+    ),
+    "eps": (
+        flags.DEFINE_float,
+        "Radius of the attack in [0, 1] pixel units, steps in proportion; the preset's by default.",
+    ),
+    "num_examples": (
+        flags.DEFINE_integer,
+        "Measure on at most so many target test images; 0 for all.",
+    ),
+    "transfer_method": (
+        functools.partial(flags.DEFINE_enum, enum_values=list(METHODS)),
+        "Train a new last_layer with f_S frozen, all layers, or a last layer in closed_form.",
+    ),
+    "transfer_epochs": (flags.DEFINE_integer, "Epochs of the transfer."),
+    "transfer_repeats": (
+        flags.DEFINE_integer,
+        "Draws of the labelled images; the table gives mean and error.",
+    ),
+    "labelled_per_class": (
+        flags.DEFINE_integer,
+        "Labelled target images a class; 0 for the whole train part.",
+    ),
+    "attack_batch_size": (
+        flags.DEFINE_integer,
+        "Images in one program (the authors': 1), 0 for the largest power of two that fits; no "
+        "result depends on it beyond rounding.",
+    ),
+    "checkpoint_on_test": (
+        flags.DEFINE_bool,
+        "As the authors' code: pick the best epoch on the test part.",
+    ),
+    "batch_norm_drift": (
+        flags.DEFINE_bool,
+        "As the authors' code: let the batch-norm statistics of f_S drift during last-layer "
+        "transfer.",
+    ),
+}
+for _name, (_define, _help) in CHANGES.items():
+    _define(_name, default=None, help=_help)
 SET = flags.DEFINE_multi_string(
     "set",
     [],
@@ -80,24 +90,8 @@ flags.adopt_module_key_flags(memory)
 
 def configuration(found: ExperimentConfig) -> ExperimentConfig:
     """The preset with the changes that the flags ask for."""
-    return scaled(
-        found,
-        settings=SET.value,
-        seed=SEED.value,
-        data_dir=DATA_DIR.value,
-        epochs=EPOCHS.value,
-        width=WIDTH.value,
-        bfloat16=BFLOAT16.value,
-        eps=EPS.value,
-        num_examples=NUM_EXAMPLES.value,
-        transfer_method=TRANSFER_METHOD.value,
-        transfer_epochs=TRANSFER_EPOCHS.value,
-        transfer_repeats=TRANSFER_REPEATS.value,
-        labelled_per_class=LABELLED_PER_CLASS.value,
-        attack_batch_size=ATTACK_BATCH_SIZE.value,
-        checkpoint_on_test=CHECKPOINT_ON_TEST.value,
-        batch_norm_drift=BATCH_NORM_DRIFT.value,
-    )
+    changes = {name: flags.FLAGS[name].value for name in CHANGES}
+    return scaled(found, settings=SET.value, **changes)
 
 
 def main(experiment: str, usage: str, slips: Callable[[], dict[str, bool]] = lambda: {}) -> None:

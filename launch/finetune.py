@@ -33,18 +33,14 @@ def main() -> None:
     if not CHECKPOINT.value:
         raise ValueError("checkpoint=None: the source's checkpoint folder is needed.")
     settings = task.settings()
-    found = finetune(
-        CHECKPOINT.value,
-        transfer=Transfer(
-            method=METHOD.value,
-            training=task.training(learning_rate=LEARNING_RATE.value),
-            labelled_per_class=LABELLED_PER_CLASS.value,
-            batch_norm_drift=BATCH_NORM_DRIFT.value,
-            augment=AUGMENT.value,
-        ),
-        **settings,
+    transfer = Transfer(
+        method=METHOD.value,
+        training=task.training(learning_rate=LEARNING_RATE.value),
+        labelled_per_class=LABELLED_PER_CLASS.value,
+        batch_norm_drift=BATCH_NORM_DRIFT.value,
+        augment=AUGMENT.value,
     )
-    print(commands.record(found))
+    print(commands.record(finetune(CHECKPOINT.value, transfer=transfer, **settings)))
 
 
 if __name__ == "__main__":

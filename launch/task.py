@@ -42,12 +42,13 @@ def settings() -> dict[str, Any]:
     Raises:
       ValueError: no workdir.
     """
+    from advknow.experiments.config import task
+
     if not WORKDIR.value:
         raise ValueError("workdir=None: a folder for the checkpoint is needed (--workdir=runs/x).")
     return {
         "workdir": WORKDIR.value,
-        "dataset": DATASET.value,
-        "classes": tuple(CLASSES.value) if CLASSES.value is not None else None,
+        "task": task(DATASET.value, None if CLASSES.value is None else tuple(CLASSES.value)),
         "data_dir": DATA_DIR.value,
         "seed": SEED.value,
         **app.session(),

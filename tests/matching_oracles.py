@@ -6,6 +6,11 @@ import oracles
 from advknow import gram
 from advknow.passes.apply_fn import as_pytree
 
+# A source and a target of other numbers of outputs.
+N_IN, M, D = 6, 4, 3
+SOURCE = oracles.tanh_network(0, n=N_IN, d=M, scale=2.0)
+TARGET = oracles.tanh_network(1, n=N_IN, d=D, scale=2.0)
+
 
 def source_attacks(jacobian, hessian):
     """delta^(i) of every example by an SVD: (B, m, n), H (B, m, m) -> (B, r, n), r = min(n, m).

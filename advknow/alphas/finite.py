@@ -6,7 +6,7 @@ One pass over the examples, cost linear in N, memory constant but for alpha1 of 
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,9 @@ from advknow.alphas import formula, sums
 from advknow.alphas.record import Transferability, finalize
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
-from advknow.passes import Batch, Measure, Need, Shapes, Totals, devices
+from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals, devices
 from advknow.passes.batching import Sample
-from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress, Sharding
+from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,9 +173,7 @@ def transferability(
     key: Array,
     eval_loss: Loss = "l2",
     linearize: bool = False,
-    batch_size: int = 64,
-    sharding: Sharding = None,
-    progress: Progress | None = None,
+    **run: Unpack[Run],
 ) -> Transferability:
     """alpha1, alpha2 and alpha1*alpha2 of the direction f1 -> f2 (theory.md section 2).
 
@@ -188,25 +186,17 @@ def transferability(
       eval_loss: l of alpha1: "l2" (the poster's), "squared_l2", "kl", an AdversarialLoss or a
         function (y, y') -> (B,).
       linearize: take deviations as J delta and l by its leading term: the small-eps limit.
-      batch_size: examples in one program; it changes speed and memory, not the result.
-      sharding: over devices, from `devices.data_sharding`; None for one device.
-      progress: called with ("measure", examples done, N or None) after each batch.
+      **run: batch_size, sharding and progress, as in `passes.Run`; progress is called with
+        ("measure", examples done, N or None).
 
     Raises:
       ValueError: x empty, of wrong rank, with NaN or out of the attack's bounds; models that do
         not take x; non-finite outputs; no example with a direction.
     """
     first, second = (Perturbation(name, _checked(attack)) for name in ("f1", "f2"))
-    return passes.run(
-        finite_alphas(first, second, eval_loss=eval_loss, linearize=linearize),
-        {"f1": f1, "f2": f2},
-        x,
-        key=key,
-        stage="measure",
-        batch_size=batch_size,
-        sharding=sharding,
-        progress=progress,
-    )
+    measure = finite_alphas(first, second, eval_loss=eval_loss, linearize=linearize)
+    models = {"f1": f1, "f2": f2}
+    return passes.run(measure, models, x, key=key, stage="measure", **passes.checked(run))
 
 
 def perturb(
@@ -215,32 +205,22 @@ def perturb(
     *,
     attack: AttackFn,
     key: Array,
-    batch_size: int = 64,
-    sharding: Sharding = None,
-    progress: Progress | None = None,
+    **run: Unpack[Run],
 ) -> np.ndarray:
     """delta of every example of x, on the host, with the keys of `transferability`: (N, ...).
 
     For `from_deltas`: a model attacked once serves every pair that it is in.
 
     Args:
-      f, x, attack, key, batch_size, sharding: as in `transferability`.
-      progress: called with ("attack", examples done, N) after each batch.
+      f, x, attack, key: as in `transferability`.
+      **run: as there; progress is called with ("attack", examples done, N).
 
     Raises:
       ValueError: as `transferability`.
     """
     validate.inputs("x", x)
-    return passes.run(
-        perturbations(Perturbation("f", _checked(attack))),
-        {"f": f},
-        x,
-        key=key,
-        stage="attack",
-        batch_size=batch_size,
-        sharding=sharding,
-        progress=progress,
-    )
+    measure = perturbations(Perturbation("f", _checked(attack)))
+    return passes.run(measure, {"f": f}, x, key=key, stage="attack", **passes.checked(run))
 
 
 def from_deltas(
@@ -252,14 +232,12 @@ def from_deltas(
     *,
     eval_loss: Loss = "l2",
     linearize: bool = False,
-    batch_size: int = 64,
-    sharding: Sharding = None,
-    progress: Progress | None = None,
+    **run: Unpack[Run],
 ) -> Transferability:
     """`transferability` f1 -> f2 from perturbations at hand: delta1 of f1, delta2 of f2.
 
     Args:
-      f1, f2, eval_loss, linearize, batch_size, sharding, progress: as in `transferability`.
+      f1, f2, eval_loss, linearize, **run: as in `transferability`.
       x: (N, ...) floats.
       delta1, delta2: of x's shape.
 
@@ -271,15 +249,7 @@ def from_deltas(
         validate.inputs(name, delta)
         if delta.shape != x.shape:
             raise ValueError(f"{name} has shape {delta.shape}; that of x, {x.shape}, is needed.")
-    return passes.run(
-        finite_alphas(
-            Perturbation("f1"), Perturbation("f2"), eval_loss=eval_loss, linearize=linearize
-        ),
-        {"f1": f1, "f2": f2},
-        x,
-        deltas={"f1": delta1, "f2": delta2},
-        stage="measure",
-        batch_size=batch_size,
-        sharding=sharding,
-        progress=progress,
-    )
+    first, second = Perturbation("f1"), Perturbation("f2")
+    measure = finite_alphas(first, second, eval_loss=eval_loss, linearize=linearize)
+    models, deltas = {"f1": f1, "f2": f2}, {"f1": delta1, "f2": delta2}
+    return passes.run(measure, models, x, deltas=deltas, stage="measure", **passes.checked(run))

@@ -7,7 +7,7 @@ that it is A1^(i) (theory.md sections 3 and 7).
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import numpy as np
@@ -17,9 +17,9 @@ from advknow.alphas import sums
 from advknow.alphas.record import Transferability, finalize
 from advknow.gram import Grams, GramsOf
 from advknow.inner_product import Loss
-from advknow.passes import Batch, Measure, Need, Shapes, Totals
+from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals
 from advknow.passes.batching import Sample
-from advknow.typing import ApplyFn, Progress, Sharding
+from advknow.typing import ApplyFn
 
 _sums = jax.jit(sums.of_batch)
 
@@ -120,17 +120,15 @@ def small_eps_transferability(
     index: int = 0,
     loss: Loss = "l2",
     source_loss: Loss | None = None,
-    batch_size: int = 64,
-    sharding: Sharding = None,
-    progress: Progress | None = None,
+    **run: Unpack[Run],
 ) -> tuple[Transferability, Transferability]:
     """The small-eps limits of the directions S -> T and T -> S (theory.md sections 2 and 7).
 
     Args:
-      f_source, f_target, x, loss, source_loss, batch_size, sharding: as in
+      f_source, f_target, x, loss, source_loss: as in
         `advknow.generalized_transferability`. alpha1 is a ratio of norms |.|_H.
       index: which attack, counted from 0.
-      progress: called with ("gradients", examples done, N or None) after each batch.
+      **run: as there; progress is called with ("gradients", examples done, N or None).
 
     Returns:
       the records of S -> T and T -> S.
@@ -145,8 +143,6 @@ def small_eps_transferability(
         {"f_source": f_source, "f_target": f_target},
         x,
         stage="gradients",
-        batch_size=batch_size,
-        sharding=sharding,
-        progress=progress,
+        **passes.checked(run),
     )
     return found["source_to_target"], found["target_to_source"]

@@ -89,18 +89,7 @@ def training_on_a_constant_batch(setting: Setting) -> Callable[[], TrainState]:
             variables["params"], variables.get("batch_stats", {}), config, jax.random.key(0)
         )
         for _ in range(sizes.train_steps):
-            state = sgd._step(
-                state,
-                {},
-                *batch,
-                rate,
-                total,
-                forward=forward,
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
-                schedule=config.schedule,
-                sharding=None,
-            )
+            state = sgd.take_step(state, {}, batch, (rate, total), forward=forward, config=config)
         return jax.block_until_ready(state)
 
     return run

@@ -8,14 +8,7 @@ attack carried to each source (direction T -> S). theory.md section 6, the poste
 
 from typing import Any
 
-from advknow.experiments.config import (
-    Attack,
-    ExperimentConfig,
-    Source,
-    Task,
-    Transfer,
-    few_labels,
-)
+from advknow.experiments.config import Attack, ExperimentConfig, Source, Task, Transfer, few_labels
 from advknow.training import TrainConfig
 
 NAME = "adv2know"

@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from advknow.experiments import stages, tasks
-from advknow.experiments.config import ADDED, Transfer, task
+from advknow.experiments.config import ADDED, Task, Transfer
 from advknow.passes import devices, keys
 from advknow.runs import checkpoints
 from advknow.runs.session import begin, finish, save_checkpoint
@@ -17,9 +17,8 @@ def finetune(
     checkpoint: str | pathlib.Path,
     workdir: str | pathlib.Path,
     *,
-    dataset: str,
+    task: Task,
     transfer: Transfer,
-    classes: tuple[str, ...] | None = None,
     data_dir: str | None = None,
     seed: int = 0,
     **how: Any,
@@ -29,28 +28,21 @@ def finetune(
     Args:
       checkpoint: the source model's folder.
       workdir: becomes the new checkpoint. One of the same settings is gone on with, or only read.
-      dataset, classes, data_dir: the target task.
+      task: the target's. data_dir: where its data set lies.
       transfer: method, training and number of labelled images; one draw of them.
       seed: of the draw, the new layer and the order.
       **how: progress, save_interval, stop, on_event and num_devices, as `runs.session.session`.
 
-    Returns:
-      accuracies in percent and settings, as in finetune.json.
-
-    Raises:
-      ValueError: the workdir holds a run of other settings; shows the difference.
-      ValueError, TypeError, FileNotFoundError, FloatingPointError: as what it is made of.
-      unfinished.StoppedError: `stop` asked for it.
+    Returns, Raises: as `train.train`; the record is that of finetune.json.
     """
     model, variables, _ = checkpoints.restore_model(checkpoint)
-    chosen = task(dataset, classes)
-    class_names = list(chosen.class_names)
-    parts = tasks.of_one(chosen, data_dir, channels=model.input_shape[-1])
+    class_names = list(task.class_names)
+    parts = tasks.of_one(task, data_dir, channels=model.input_shape[-1])
     labelled = tasks.labelled(parts.train, transfer.labelled_per_class, seed=seed, draw="labelled")
     settings = {
         "launch": "finetune",
         "checkpoint": str(checkpoint),
-        "dataset": dataset,
+        "dataset": task.dataset,
         "classes": class_names,
         "transfer": dataclasses.asdict(transfer),
         "seed": seed,
@@ -70,13 +62,13 @@ def finetune(
                 variables,
                 labelled,
                 transfer=transfer,
-                dataset=dataset,
+                dataset=task.dataset,
                 key=keys.of_stage(seed, "finetune"),
                 told=True,
             )
             metadata = {
                 **checkpoints.model_metadata(tuned),
-                "dataset": dataset,
+                "dataset": task.dataset,
                 "class_names": class_names,
                 "seed": seed,
                 "source": str(checkpoint),
@@ -90,7 +82,7 @@ def finetune(
             "source": str(checkpoint),
             "model": model.name,
             "method": transfer.method,
-            "dataset": dataset,
+            "dataset": task.dataset,
             "classes": class_names,
             "n_labelled": len(labelled),
             "test_accuracy": 100.0 * test.accuracy,

@@ -9,14 +9,7 @@ table. Source and target never share an image, also where they share a class.
 
 from typing import Any
 
-from advknow.experiments.config import (
-    Attack,
-    ExperimentConfig,
-    Source,
-    Task,
-    Transfer,
-    few_labels,
-)
+from advknow.experiments.config import Attack, ExperimentConfig, Source, Task, Transfer, few_labels
 from advknow.training import TrainConfig
 
 NAME = "know2adv"

@@ -59,9 +59,10 @@ class Quantity(NamedTuple):
     n: Callable[[Any], int] = operator.attrgetter("n")
 
 
-def _fields(*names: str) -> dict[str, Callable[[Any], float | None]]:
-    """Columns that have their names in the record."""
-    return {name: operator.attrgetter(name) for name in names}
+def _fields(*names: str, **others: str) -> dict[str, Callable[[Any], float | None]]:
+    """Columns that are fields of the record, of the same name or of another."""
+    fields = {**dict(zip(names, names, strict=True)), **others}
+    return {column: operator.attrgetter(field) for column, field in fields.items()}
 
 
 def _alphas(direction: str) -> Measure:
@@ -98,35 +99,31 @@ ALPHAS = Quantity(
     },
     counts=_fields("n", "n_degenerate", "n_alpha1_above_one"),
 )
+
+
 GRADIENT = Quantity(
-    name="gradient",
-    measure=lambda direction: gradient_distance(GRAMS),
-    columns={"gmd_relative": lambda record: record.relative, **_fields("rho2")},
-    shown={
+    "gradient",
+    lambda direction: gradient_distance(GRAMS),
+    _fields(gmd_relative="relative", rho2="rho2"),
+    {
         "gmd_relative": Shown("GMD relative", 4),
         "rho2": Shown("rho²", 4, "rho²", correlated=True),
     },
 )
 FUNCTION = Quantity(
-    name="function",
-    measure=lambda direction: function_distance(GRAMS),
-    columns={
-        "fmd": lambda record: record.distance,
-        "fmd_relative": lambda record: record.relative,
-    },
-    shown={
+    "function",
+    lambda direction: function_distance(GRAMS),
+    _fields(fmd="distance", fmd_relative="relative"),
+    {
         "fmd": Shown("FMD", 3),
         "fmd_relative": Shown("FMD relative", 3, "FMD (relative)", correlated=True),
     },
 )
 KNOWLEDGE = Quantity(
-    name="knowledge",
-    measure=lambda direction: knowledge_distance(GRAMS),
-    columns={
-        "ktd": lambda record: record.distance,
-        "ktd_relative": lambda record: record.relative,
-    },
-    shown={"ktd": Shown("KTD", 3, "KTD", correlated=True)},
+    "knowledge",
+    lambda direction: knowledge_distance(GRAMS),
+    _fields(ktd="distance", ktd_relative="relative"),
+    {"ktd": Shown("KTD", 3, "KTD", correlated=True)},
 )
 
 QUANTITIES: tuple[Quantity, ...] = (ALPHAS, GRADIENT, FUNCTION, KNOWLEDGE)

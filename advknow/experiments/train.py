@@ -6,7 +6,7 @@ from typing import Any
 
 from advknow import models
 from advknow.experiments import stages, tasks
-from advknow.experiments.config import ADDED, task
+from advknow.experiments.config import ADDED, Task
 from advknow.passes import keys
 from advknow.runs.session import begin, finish
 from advknow.runs.versions import versions
@@ -17,10 +17,9 @@ def train(
     workdir: str | pathlib.Path,
     *,
     model: str,
-    dataset: str,
+    task: Task,
     training: TrainConfig,
     width: float = 1.0,
-    classes: tuple[str, ...] | None = None,
     data_dir: str | None = None,
     augment: bool = True,
     seed: int = 0,
@@ -31,7 +30,7 @@ def train(
     Args:
       workdir: becomes the checkpoint. One of the same settings is gone on with, or only read.
       model, width: as `models.create`.
-      dataset, classes, data_dir: as `data.load` and `data.select_classes`; None for all classes.
+      task: what it learns. data_dir: where the data set lies.
       training: of SGD.
       augment: random crops, and flips where the classes survive them.
       seed: of everything random.
@@ -45,9 +44,8 @@ def train(
       ValueError, TypeError, FileNotFoundError, FloatingPointError: as what it is made of.
       unfinished.StoppedError: `stop` asked for it.
     """
-    chosen = task(dataset, classes)
-    parts = tasks.of_one(chosen, data_dir)
-    class_names = list(chosen.class_names)
+    parts = tasks.of_one(task, data_dir)
+    class_names = list(task.class_names)
     created = models.create(
         model,
         num_classes=len(class_names),
@@ -58,7 +56,7 @@ def train(
         "launch": "train",
         "model": model,
         "width": width,
-        "dataset": dataset,
+        "dataset": task.dataset,
         "classes": class_names,
         "training": dataclasses.asdict(training),
         "augment": augment,
@@ -74,8 +72,8 @@ def train(
         parts.validation,
         training=training,
         key=keys.of_stage(seed, "train"),
-        augment=stages.augmentation(dataset, augment),
-        metadata={"dataset": dataset, "class_names": class_names, "seed": seed},
+        augment=stages.augmentation(task.dataset, augment),
+        metadata={"dataset": task.dataset, "class_names": class_names, "seed": seed},
     )
     test = evaluate(created, variables, parts.test, sharding=session.sharding)
     return finish(
@@ -85,7 +83,7 @@ def train(
             "model": model,
             "width": width,
             "num_params": created.num_params(),
-            "dataset": dataset,
+            "dataset": task.dataset,
             "classes": class_names,
             "best_epoch": metadata["best_epoch"],
             "validation_accuracy": 100.0 * metadata["best_validation_accuracy"],

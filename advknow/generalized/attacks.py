@@ -10,7 +10,7 @@ Of all attacks i = 1..r of the source, with Delta_{S->S}^(i) = J_S delta_S^(i) a
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import jax
 import numpy as np
@@ -22,9 +22,9 @@ from advknow.generalized.record import Generalized, finalize
 from advknow.generalized.sums import summable, sums_of_batch, sums_of_grams, zeros
 from advknow.gram import GramsOf
 from advknow.inner_product import Loss
-from advknow.passes import Batch, Measure, Need, Shapes, Totals
+from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals
 from advknow.passes.batching import Sample
-from advknow.typing import ApplyFn, Array, Progress, Sharding
+from advknow.typing import ApplyFn, Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,9 +151,7 @@ def generalized_transferability(
     tolerance: float = 1e-3,
     num_probes: int = 16,
     keep_per_example: bool = True,
-    batch_size: int = 64,
-    sharding: Sharding = None,
-    progress: Progress | None = None,
+    **run: Unpack[Run],
 ) -> Generalized:
     """A1, A2 and rho^2 of all attacks of the source at once (theory.md section 3).
 
@@ -176,9 +174,8 @@ def generalized_transferability(
       num_steps, tolerance: of "iterative", as in `attacks.singular_directions`.
       num_probes: of "iterative", random probes an example for |∇f_T'|; >= 2.
       keep_per_example: whether to return A1 of every example, (N, k) numbers.
-      batch_size: examples in one program; it changes speed and memory, not the result.
-      sharding: over devices, from `devices.data_sharding`; None for one device.
-      progress: called with ("attacks", examples done, N or None) after each batch.
+      **run: batch_size, sharding and progress, as in `passes.Run`; progress is called with
+        ("attacks", examples done, N or None).
 
     Raises:
       ValueError, TypeError: a setting out of range; x, models or loss that do not fit each other;
@@ -190,17 +187,15 @@ def generalized_transferability(
         validate.integer("count", count, minimum=1)
     validate.integer("num_probes", num_probes, minimum=2)
     validate.number("tolerance", tolerance, above=0.0)
-    settings: dict[str, Any] = {"batch_size": batch_size, "sharding": sharding}
-    models = {"f_source": f_source, "f_target": f_target}
     iterative = None
     if method == "iterative":
-        settings["key"] = jax.random.key(0) if key is None else key
+        key = jax.random.key(0) if key is None else key
         iterative = TopAttacksOf(grams, count, num_steps, tolerance, num_probes)
     return passes.run(
         all_attacks(grams, count=count, keep_per_example=keep_per_example, iterative=iterative),
-        models,
+        {"f_source": f_source, "f_target": f_target},
         x,
+        key=key if method == "iterative" else None,
         stage="attacks",
-        progress=progress,
-        **settings,
+        **passes.checked(run),
     )

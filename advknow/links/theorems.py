@@ -8,7 +8,7 @@ Theorem 2 integrates along paths; the authors' own bound needs a Wasserstein dis
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +19,9 @@ from advknow.gram import GramsOf
 from advknow.inner_product import Loss
 from advknow.matching.distances import check_responses
 from advknow.matching.outputs import OutputsOf
-from advknow.passes import Batch, Measure, Need, Shapes, Totals, devices
+from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals, devices
 from advknow.passes.batching import Sample
-from advknow.typing import ApplyFn, Array, ArrayLike, Progress, Sharding
+from advknow.typing import ApplyFn, Array, ArrayLike
 
 # By how much rounding may violate an inequality, relative to the size of its sides.
 ROUNDING = 1e-6
@@ -136,18 +136,16 @@ def path_bound(
     x0: ArrayLike,
     loss: Loss = "l2",
     num_nodes: int = 16,
-    batch_size: int = 64,
-    sharding: Sharding = None,
-    progress: Progress | None = None,
+    **run: Unpack[Run],
 ) -> tuple[float, float]:
     """Both sides of Theorem 2 (theory.md section 4), their square roots.
 
     Args:
-      f_source, f_target, x, loss, batch_size, sharding: as in `advknow.matching.gradient_matching`.
+      f_source, f_target, x, loss: as in `advknow.matching.gradient_matching`.
       A: (d, m), the linear part of g; its offset makes h(x0) = 0.
       x0: where the paths start, of one example's shape.
       num_nodes: Gauss-Legendre nodes in t on [0, 1].
-      progress: called with ("paths", examples done, N or None) after each batch.
+      **run: as there; progress is called with ("paths", examples done, N or None).
 
     Returns:
       |h|_{D,H} and sqrt(E_{x,t} |J_h(x0 + t (x - x0)) (x - x0)|_H^2), H at x.
@@ -157,9 +155,7 @@ def path_bound(
         {"f_source": f_source, "f_target": f_target},
         x,
         stage="paths",
-        batch_size=batch_size,
-        sharding=sharding,
-        progress=progress,
+        **passes.checked(run),
     )
 
 
@@ -185,8 +181,7 @@ def label_gap(
     x: Sample,
     y: Sample,
     loss: Loss = "l2",
-    batch_size: int = 64,
-    sharding: Sharding = None,
+    **run: Unpack[Run],
 ) -> float:
     """|y - f_T|_{D,H_T}, the middle of Theorem 3 (theory.md section 4); y as in KTD, (N, d)."""
     check_responses(y)
@@ -196,6 +191,5 @@ def label_gap(
         x,
         y=y,
         stage="outputs",
-        batch_size=batch_size,
-        sharding=sharding,
+        **passes.checked(run),
     )

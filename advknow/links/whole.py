@@ -230,7 +230,8 @@ def chain(
         check_responses(y)
     models = {"f_source": f_source, "f_target": f_target}
     first = links(loss, source_loss=source_loss, attack=attack, with_y=y is not None)
-    found = passes.run(first, models, x, y=y, key=key, stage="gradients", **run)
+    how = passes.checked(run)
+    found = passes.run(first, models, x, y=y, key=key, stage="gradients", **how)
     second = second_pass(found, paths, loss=loss)
-    along = passes.run(second, models, x, stage="paths", **run)
+    along = passes.run(second, models, x, stage="paths", **how)
     return assembled(found, along, paths, loss=loss)

@@ -1,7 +1,7 @@
 """The gradient matching, function matching and knowledge transfer distances of a sample."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from advknow.matching import sums as matching_sums
 from advknow.matching.outputs import OutputsOf
 from advknow.matching.records import FunctionMatching, GradientMatching, KnowledgeTransfer
 from advknow.matching.sums import MatchingSums
-from advknow.passes import Batch, Measure, Need, Shapes, Totals
+from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals
 from advknow.passes.batching import Sample
-from advknow.typing import ApplyFn, Progress, Sharding
+from advknow.typing import ApplyFn
 
 
 class GradientSums(NamedTuple):
@@ -208,9 +208,7 @@ def gradient_matching(
     f_target: ApplyFn,
     x: Sample,
     loss: Loss = "l2",
-    batch_size: int = 64,
-    sharding: Sharding = None,
-    progress: Progress | None = None,
+    **run: Unpack[Run],
 ) -> GradientMatching:
     """GMD = min_{g affine} |∇f_T' - ∇(g∘f_S)'|_{D,H_T} over a sample (theory.md section 3).
 
@@ -223,9 +221,8 @@ def gradient_matching(
       loss: the adversarial loss whose H_T is meant: a name in `losses.LOSSES`, an AdversarialLoss
         (`losses.quadratic(H)` for a given H), or a function (y, y') -> (B,). "l2" has H = I. An H
         that depends on x needs the (d m)^2 system; a function's H is taken to depend on x.
-      batch_size: examples in one program; it changes speed and memory, not the result.
-      sharding: over devices, from `devices.data_sharding`; None for one device.
-      progress: called with ("gradients", examples done, N or None) after each batch.
+      **run: batch_size, sharding and progress, as in `passes.Run`; progress is called with
+        ("gradients", examples done, N or None).
 
     Returns:
       the record; models that agree come out at about 1e-6 of the norm or below in float32.
@@ -235,15 +232,9 @@ def gradient_matching(
         that depends on x with d * m too large.
     """
     # No attack of the source is needed here, so its H is not either.
-    return passes.run(
-        gradient_distance(GramsOf(losses.get(loss), losses.l2)),
-        {"f_source": f_source, "f_target": f_target},
-        x,
-        stage="gradients",
-        batch_size=batch_size,
-        sharding=sharding,
-        progress=progress,
-    )
+    measure = gradient_distance(GramsOf(losses.get(loss), losses.l2))
+    models = {"f_source": f_source, "f_target": f_target}
+    return passes.run(measure, models, x, stage="gradients", **passes.checked(run))
 
 
 def function_matching(
@@ -252,23 +243,15 @@ def function_matching(
     f_target: ApplyFn,
     x: Sample,
     loss: Loss = "l2",
-    batch_size: int = 64,
-    sharding: Sharding = None,
-    progress: Progress | None = None,
+    **run: Unpack[Run],
 ) -> FunctionMatching:
     """FMD = min_{g affine} |f_T - g∘f_S|_{D,H_T} over a sample (theory.md section 4).
 
     Args, Raises: as `gradient_matching`; progress is called with ("outputs", ...).
     """
-    return passes.run(
-        function_distance(OutputsOf(losses.get(loss))),
-        {"f_source": f_source, "f_target": f_target},
-        x,
-        stage="outputs",
-        batch_size=batch_size,
-        sharding=sharding,
-        progress=progress,
-    )
+    measure = function_distance(OutputsOf(losses.get(loss)))
+    models = {"f_source": f_source, "f_target": f_target}
+    return passes.run(measure, models, x, stage="outputs", **passes.checked(run))
 
 
 def knowledge_transfer(
@@ -278,20 +261,18 @@ def knowledge_transfer(
     y: Sample,
     loss: Loss = "l2",
     f_target: ApplyFn | None = None,
-    batch_size: int = 64,
-    sharding: Sharding = None,
-    progress: Progress | None = None,
+    **run: Unpack[Run],
 ) -> KnowledgeTransfer:
     """KTD = min_{g affine} |y - g∘f_S|_{D,H_T} over a sample (theory.md section 4).
 
     Args:
-      f_source, x, batch_size, sharding: as in `gradient_matching`.
+      f_source, x: as in `gradient_matching`.
       y: (N, d) floats, what is to be learned, or an iterable of such batches; row i belongs to
         example i. One-hot vectors for class labels.
       loss: as there. An H that depends on x is taken at f_T(x) where `f_target` is given (as
         Theorem 3 needs), else at y.
       f_target: f_T, (B, ...) -> (B, d), read only for such an H.
-      progress: called with ("outputs", examples done, N or None) after each batch.
+      **run: as there; progress is called with ("outputs", examples done, N or None).
 
     Raises:
       ValueError, TypeError: as `gradient_matching`; y of another length than x, or not (N, d)
@@ -303,16 +284,8 @@ def knowledge_transfer(
     if f_target is not None:
         models["f_target"] = f_target
     at_target = f_target is not None and not resolved.constant_hessian
-    return passes.run(
-        knowledge_distance(OutputsOf(resolved, target="f_target" if at_target else None)),
-        models,
-        x,
-        y=y,
-        stage="outputs",
-        batch_size=batch_size,
-        sharding=sharding,
-        progress=progress,
-    )
+    measure = knowledge_distance(OutputsOf(resolved, target="f_target" if at_target else None))
+    return passes.run(measure, models, x, y=y, stage="outputs", **passes.checked(run))
 
 
 def check_responses(y: Sample) -> None:

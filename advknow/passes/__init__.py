@@ -10,7 +10,7 @@ memory      batch sizes that fit
 loops       the same step many times, as the backend likes it
 """
 
-from advknow.passes.driver import Run, State, begin, record, run, states
+from advknow.passes.driver import Run, State, begin, checked, record, run, states
 from advknow.passes.measure import Batch, Measure, Need, Shapes, Totals, combine, merge
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "State",
     "Totals",
     "begin",
+    "checked",
     "combine",
     "merge",
     "record",

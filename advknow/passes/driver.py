@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from advknow import validate
 from advknow.passes import batching, devices, keys
 from advknow.passes.apply_fn import as_pytree, output_spec
 from advknow.passes.batching import Sample
@@ -103,11 +104,11 @@ def begin(
     y: ArrayLike | None = None,
     batch_size: int = 64,
     sharding: Sharding = None,
+    **rest: Any,
 ) -> State:
     """The state before the first example; a saved one must have its structure.
 
-    Raises:
-      ValueError, TypeError: as `states`.
+    Args, Raises: as `states`; what is left of its arguments does not matter here.
     """
     models = _prepared(models, sharding)
     first, _, rows = next(batching.batches(x, batch_size, y, sharding=sharding))
@@ -211,25 +212,42 @@ def record(measure: Measure, state: State) -> Any:
     return measure.record(state.totals(), state.shapes)
 
 
+def checked(run: Run) -> Run:
+    """`run` itself, what a call was given beside its own arguments.
+
+    Raises:
+      TypeError: another argument than those of `Run`.
+    """
+    for name in run:
+        try:
+            validate.choice("argument", name, Run.__annotations__)
+        except ValueError as error:
+            raise TypeError(str(error)) from None
+    return run
+
+
 def run(
     measure: Measure,
     models: Mapping[str, ApplyFn],
     x: Sample,
     *,
     stage: str,
+    y: Sample | None = None,
+    deltas: Mapping[str, ArrayLike] | None = None,
+    key: Array | None = None,
     progress: Progress | None = None,
-    **sample: Any,
+    **how: Any,
 ) -> Any:
     """The record of a whole pass.
 
     Args:
-      measure, models, x: as in `states`.
+      measure, models, x, y, deltas, key: as in `states`.
       stage: what `progress` is told is being done.
       progress: called with (stage, examples done, N or None) after each batch.
-      **sample: y, deltas, key, batch_size and sharding, as in `states`.
+      **how: batch_size and sharding, as in `states`.
     """
     state = None
-    for state in states(measure, models, x, **sample):
+    for state in states(measure, models, x, y=y, deltas=deltas, key=key, **how):
         if progress is not None:
             progress(stage, state.done, batching.total(x))
     assert state is not None, "batching refuses an empty sample"

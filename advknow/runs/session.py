@@ -17,7 +17,7 @@ from advknow.runs.journal import FILE as JOURNAL
 from advknow.runs.journal import Journal
 from advknow.runs.unfinished import FOLDER as UNFINISHED
 from advknow.runs.unfinished import Unfinished
-from advknow.typing import ApplyFn, Array, ArrayLike, Progress, PyTree, Sharding
+from advknow.typing import ApplyFn, ArrayLike, Progress, PyTree, Sharding
 
 
 class Session(NamedTuple):
@@ -153,29 +153,25 @@ def measured(
     measure: Measure,
     models: Mapping[str, ApplyFn],
     x: ArrayLike,
-    *,
-    y: ArrayLike | None = None,
-    deltas: Mapping[str, ArrayLike] | None = None,
-    key: Array | None = None,
-    batch_size: int = 64,
+    **sample: Any,
 ) -> Any:
     """`passes.run` as a stage of a session: it goes on where it was stopped, bit for bit.
 
     Args:
       session: of the run.
       stage: its name, of the snapshot and on the screen.
-      measure, models, x, y, deltas, key, batch_size: as in `passes.states`; x is an array.
+      measure, models: as in `passes.states`. x: (N, ...), an array.
+      **sample: y, deltas, key and batch_size, as there.
 
     Raises:
       ValueError: as `passes.states`; a snapshot of another pass. unfinished.StoppedError.
     """
-    how: dict[str, Any] = {"y": y, "batch_size": batch_size, "sharding": session.sharding}
+    sample["sharding"] = session.sharding
     with session.journal.stage(stage):
         session.unfinished.begin()
-        begun = session.unfinished.state(stage, passes.begin(measure, models, x, **how))
+        begun = session.unfinished.state(stage, passes.begin(measure, models, x, **sample))
         state = begun
-        how |= {"deltas": deltas, "key": key, "state": begun}
-        for state in passes.states(measure, models, x, **how):
+        for state in passes.states(measure, models, x, state=begun, **sample):
             session.progress(stage, state.done, len(x))
             session.unfinished.save(
                 stage,

@@ -14,6 +14,7 @@ k = 0..9, cumulatively, and at each step all quantities of the chain are measure
 """
 
 import dataclasses
+import functools
 import pathlib
 import time
 import zlib
@@ -135,24 +136,11 @@ def prepare(
         num_examples=config.num_examples,
     )
     key_target, key_source, key_deviation = jax.random.split(jax.random.key(config.seed), 3)
-    target = sigmoid_network.train(
-        key_target,
-        *data,
-        hidden=config.target_hidden,
-        epochs=config.epochs,
-        progress=progress,
-        stage="train f_T",
-    )
+    train = functools.partial(sigmoid_network.train, epochs=config.epochs, progress=progress)
+    target = train(key_target, *data, hidden=config.target_hidden, stage="train f_T")
     source = target
     if config.source_hidden != config.target_hidden:
-        source = sigmoid_network.train(
-            key_source,
-            *data,
-            hidden=config.source_hidden,
-            epochs=config.epochs,
-            progress=progress,
-            stage="train f_S",
-        )
+        source = train(key_source, *data, hidden=config.source_hidden, stage="train f_S")
     return data, Networks(target, source, sigmoid_network.deviations(key_deviation, source))
 
 

@@ -7,6 +7,7 @@ length of the data set; the padding never leaves this module.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -82,57 +83,51 @@ def _features(model: Model, variables: PyTree, images: Array) -> Array:
     return model.features(variables, pixels(images))
 
 
-def predict(
+def _over(
+    fn: Callable[[Model, PyTree, Array], Array],
     model: Model,
     variables: PyTree,
     dataset: Dataset,
+    *,
     batch_size: int = 256,
     sharding: Sharding = None,
 ) -> np.ndarray:
+    """fn of all images of a data set, `batch_size` at a time, over the devices of `sharding`."""
+    validate.integer("batch_size", batch_size, minimum=1)
+    check_dataset("dataset", dataset, model, np.iinfo(np.int32).max)
+    variables = devices.replicate(variables, sharding)
+    return map_batches(lambda x: fn(model, variables, x), dataset.images, batch_size, sharding)
+
+
+def predict(model: Model, variables: PyTree, dataset: Dataset, **how: Any) -> np.ndarray:
     """Logits (N, k), float32, of the model in evaluation mode.
+
+    Args:
+      model, variables, dataset: whose, of what.
+      **how: batch_size, 256 by default, and sharding, None for one device; no result depends on
+        them beyond rounding.
 
     Raises:
       ValueError, TypeError: a data set that is empty or of another image shape, a bad batch_size.
     """
-    validate.integer("batch_size", batch_size, minimum=1)
-    check_dataset("dataset", dataset, model, np.iinfo(np.int32).max)
-    variables = devices.replicate(variables, sharding)
-    return map_batches(lambda x: _logits(model, variables, x), dataset.images, batch_size, sharding)
+    return _over(_logits, model, variables, dataset, **how)
 
 
-def extract_features(
-    model: Model,
-    variables: PyTree,
-    dataset: Dataset,
-    batch_size: int = 256,
-    sharding: Sharding = None,
-) -> np.ndarray:
+def extract_features(model: Model, variables: PyTree, dataset: Dataset, **how: Any) -> np.ndarray:
     """Features (N, F), float32: the input of the last layer, in evaluation mode.
 
-    Raises:
-      As `predict`.
+    Args, Raises: as `predict`.
     """
-    validate.integer("batch_size", batch_size, minimum=1)
-    check_dataset("dataset", dataset, model, np.iinfo(np.int32).max)
-    variables = devices.replicate(variables, sharding)
-    return map_batches(
-        lambda x: _features(model, variables, x), dataset.images, batch_size, sharding
-    )
+    return _over(_features, model, variables, dataset, **how)
 
 
-def evaluate(
-    model: Model,
-    variables: PyTree,
-    dataset: Dataset,
-    batch_size: int = 256,
-    sharding: Sharding = None,
-) -> Evaluation:
+def evaluate(model: Model, variables: PyTree, dataset: Dataset, **how: Any) -> Evaluation:
     """The model's accuracy in evaluation mode; logits that are NaN count as wrong.
 
     Raises:
       ValueError, TypeError: as `predict`; also labels that the model has no output for.
     """
     check_dataset("dataset", dataset, model, model.num_classes)
-    logits = predict(model, variables, dataset, batch_size, sharding)
+    logits = predict(model, variables, dataset, **how)
     correct = (logits.argmax(axis=-1) == dataset.labels) & np.isfinite(logits).all(axis=-1)
     return Evaluation(accuracy=float(correct.mean()), correct=correct, n=len(correct))

@@ -21,6 +21,7 @@ from advknow import validate
 from advknow.data import Dataset
 from advknow.models import Model
 from advknow.passes import devices
+from advknow.training import sgd
 from advknow.training.evaluation import check_dataset, extract_features
 from advknow.training.objective import (
     Augment,
@@ -29,19 +30,7 @@ from advknow.training.objective import (
     WholeModel,
     check_augment,
 )
-from advknow.training.sgd import (
-    Forward,
-    OnStep,
-    Progress,
-    Restore,
-    TrainConfig,
-    create_state,
-    epochs,
-    init_key,
-    report,
-    resumed,
-    total_steps,
-)
+from advknow.training.sgd import TrainConfig
 from advknow.typing import Array, PyTree, Sharding
 
 METHODS = ("last_layer", "all", "closed_form")
@@ -60,11 +49,11 @@ def fine_tune(
     augment: Augment | None = None,
     ridge: float = 1e-2,
     batch_size: int = 256,
-    progress: Progress | None = None,
+    progress: sgd.Progress | None = None,
     progress_steps: int | None = None,
     sharding: Sharding = None,
-    restore: Restore | None = None,
-    on_step: OnStep | None = None,
+    restore: sgd.Restore | None = None,
+    on_step: sgd.OnStep | None = None,
 ) -> tuple[Model, PyTree]:
     """Transfers a trained model to new classes; the variables are those after the last step.
 
@@ -119,8 +108,8 @@ def fine_tune(
         raise TypeError(f"key=None: method={method!r} needs a JAX key, such as jax.random.key(0).")
     if progress_steps is not None:
         validate.integer("progress_steps", progress_steps, minimum=1)
-    sgd = functools.partial(
-        _sgd,
+    descended = functools.partial(
+        _descended,
         labels=train.labels,
         config=config,
         key=key,
@@ -130,26 +119,26 @@ def fine_tune(
         on_step=on_step,
         sharding=sharding,
     )
-    head = _new_head(new_model, init_key(key))
+    head = _new_head(new_model, sgd.init_key(key))
     start = new_model.with_head(variables, head["kernel"], head["bias"])
     batch_stats = start.get("batch_stats", {})
     if method == "all":
         whole = WholeModel(new_model, augment, config.activations)
-        params, batch_stats = sgd(whole, start["params"], batch_stats, {}, train.images)
+        params, batch_stats = descended(whole, start["params"], batch_stats, {}, train.images)
         return new_model, whole.variables(params, batch_stats)
     if augment is None and not (batch_norm_drift and batch_stats):
         features = _finite_features(model, variables, train, batch_size, sharding)
-        head, _ = sgd(HeadOnFeatures(new_model), head, {}, start, features)
+        head, _ = descended(HeadOnFeatures(new_model), head, {}, start, features)
         return new_model, new_model.with_head(variables, head["kernel"], head["bias"])
     forward = HeadOnImages(new_model, augment, batch_norm_drift)
     frozen = {"params": start["params"]}
-    head, drifted = sgd(forward, head, batch_stats, frozen, train.images)
+    head, drifted = descended(forward, head, batch_stats, frozen, train.images)
     tuned = new_model.with_head(variables, head["kernel"], head["bias"])
     return new_model, {**tuned, "batch_stats": drifted} if forward.drift and drifted else tuned
 
 
-def _sgd(
-    forward: Forward,
+def _descended(
+    forward: sgd.Forward,
     params: PyTree,
     batch_stats: PyTree,
     frozen: PyTree,
@@ -158,16 +147,16 @@ def _sgd(
     labels: np.ndarray,
     config: TrainConfig,
     key: Array,
-    restore: Restore | None,
-    progress: Progress | None,
+    restore: sgd.Restore | None,
+    progress: sgd.Progress | None,
     progress_steps: int | None,
-    on_step: OnStep | None,
+    on_step: sgd.OnStep | None,
     sharding: Sharding,
 ) -> tuple[PyTree, PyTree]:
     """The parameters and batch_stats after the last step."""
-    start = create_state(params, batch_stats, config, key)
-    state = resumed(start, restore, total_steps(config, len(inputs)))
-    steps = epochs(
+    start = sgd.create_state(params, batch_stats, config, key)
+    state = sgd.resumed(start, restore, sgd.total_steps(config, len(inputs)))
+    steps = sgd.epochs(
         state,
         forward,
         frozen,
@@ -181,7 +170,7 @@ def _sgd(
     )
     for after, record in steps:
         state = after
-        report(progress, record, config)
+        sgd.report(progress, record, config)
         if on_step is not None:
             on_step(state)
     found = state.params, state.batch_stats
@@ -197,7 +186,7 @@ def _new_head(model: Model, key: Array) -> dict[str, Any]:
 def _finite_features(
     model: Model, variables: PyTree, dataset: Dataset, batch_size: int, sharding: Sharding
 ) -> np.ndarray:
-    features = extract_features(model, variables, dataset, batch_size, sharding)
+    features = extract_features(model, variables, dataset, batch_size=batch_size, sharding=sharding)
     if not np.isfinite(features).all():
         bad = int((~np.isfinite(features)).any(axis=-1).sum())
         raise FloatingPointError(

@@ -1,4 +1,4 @@
-"""Training a classifier, and measuring it: `fit`, `evaluate`, `predict`; `fine_tune` transfers it.
+"""Training a classifier: `fit`.
 
 The best variables are chosen on a validation part. Test images have no way in here: neither `fit`
 nor `fine_tune` takes any (the authors' code picked its checkpoints on the test set; theory.md
@@ -15,39 +15,11 @@ from advknow import data, validate
 from advknow.data import Dataset
 from advknow.models import Model
 from advknow.passes import devices
-from advknow.training.evaluation import Evaluation, check_dataset, evaluate, predict
-from advknow.training.fine_tuning import fine_tune, ridge_head
+from advknow.training import sgd
+from advknow.training.evaluation import check_dataset, evaluate
 from advknow.training.objective import Augment, WholeModel, check_augment
-from advknow.training.sgd import (
-    Best,
-    EpochRecord,
-    OnStep,
-    Progress,
-    Restore,
-    TrainConfig,
-    TrainState,
-    copy,
-    create_state,
-    epochs,
-    init_key,
-    report,
-    resumed,
-    total_steps,
-)
+from advknow.training.sgd import TrainConfig
 from advknow.typing import Array, PyTree, Sharding
-
-__all__ = [
-    "EpochRecord",
-    "Evaluation",
-    "FitResult",
-    "TrainConfig",
-    "TrainState",
-    "evaluate",
-    "fine_tune",
-    "fit",
-    "predict",
-    "ridge_head",
-]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,7 +36,7 @@ class FitResult:
     variables: PyTree
     best_epoch: int
     best_validation_accuracy: float
-    history: tuple[EpochRecord, ...]
+    history: tuple[sgd.EpochRecord, ...]
 
 
 def fit(
@@ -75,11 +47,11 @@ def fit(
     config: TrainConfig,
     key: Array,
     augment: Augment | None = None,
-    progress: Progress | None = None,
+    progress: sgd.Progress | None = None,
     progress_steps: int | None = None,
     sharding: Sharding = None,
-    restore: Restore | None = None,
-    on_step: OnStep | None = None,
+    restore: sgd.Restore | None = None,
+    on_step: sgd.OnStep | None = None,
 ) -> FitResult:
     """Trains a model from new parameters; returns the best of its epochs by validation.
 
@@ -113,19 +85,19 @@ def fit(
     """
     _check_fit(model, train, validation, config, augment, progress_steps)
     forward = WholeModel(model, augment, config.activations)
-    variables = _init(model, init_key(key))
-    start = create_state(variables["params"], variables.get("batch_stats", {}), config, key)
+    variables = _init(model, sgd.init_key(key))
+    start = sgd.create_state(variables["params"], variables.get("batch_stats", {}), config, key)
     variables = forward.variables(start.params, start.batch_stats)
-    start = start._replace(best=Best(copy(variables), jnp.int32(-1), jnp.int32(0)))
-    state = resumed(start, restore, total_steps(config, len(train)))
+    start = start._replace(best=sgd.Best(sgd.copy(variables), jnp.int32(-1), jnp.int32(0)))
+    state = sgd.resumed(start, restore, sgd.total_steps(config, len(train)))
     best, history = state.best, []
     assert best is not None
 
-    def with_best(state: TrainState) -> None:
+    def with_best(state: sgd.TrainState) -> None:
         if on_step is not None:
             on_step(state._replace(best=best))
 
-    steps = epochs(
+    steps = sgd.epochs(
         state,
         forward,
         {},
@@ -142,9 +114,9 @@ def fit(
         correct = int(evaluate(model, variables, validation, sharding=sharding).correct.sum())
         record = dataclasses.replace(record, validation_accuracy=correct / len(validation))
         if correct >= int(best.correct):
-            best = Best(copy(variables), jnp.int32(correct), jnp.int32(record.epoch))
+            best = sgd.Best(sgd.copy(variables), jnp.int32(correct), jnp.int32(record.epoch))
         history.append(record)
-        report(progress, record, config)
+        sgd.report(progress, record, config)
         with_best(state)
     return FitResult(
         variables=best.variables if sharding is None else devices.local(best.variables),

@@ -254,6 +254,39 @@ def _order(key: Array, epoch: int, n: int) -> Array:
     return jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch), n)
 
 
+def take_step(
+    state: TrainState,
+    frozen: PyTree,
+    batch: tuple[Array, Array],
+    rate_and_total: tuple[Array, Array],
+    *,
+    forward: Forward,
+    config: TrainConfig,
+    sharding: Sharding = None,
+) -> TrainState:
+    """One compiled step of SGD.
+
+    Args:
+      state: gives up its arrays.
+      frozen: arrays that `forward` reads and nothing changes.
+      batch: inputs (B, ...) and labels (B,).
+      rate_and_total: the learning rate of step 0 and the steps in all, () float32 each: arrays, so
+        that they cost no compilation.
+      forward: what is trained. config: the settings. sharding: over devices.
+    """
+    return _step(
+        state,
+        frozen,
+        *batch,
+        *rate_and_total,
+        forward=forward,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        schedule=config.schedule,
+        sharding=sharding,
+    )
+
+
 @functools.partial(jax.jit, static_argnames=("size", "sharding"))
 def _take(
     inputs: Array, labels: Array, order: Array, position: int, size: int, sharding: Sharding
@@ -324,16 +357,14 @@ def epochs(
             batch = _take(
                 device_inputs, device_labels, order, step % steps_per_epoch, size, divided
             )
-            state = _step(
-                state._replace(best=None),  # the best variables stay; they are not given up
+            # The best variables stay; they are not given up.
+            state = take_step(
+                state._replace(best=None),
                 frozen,
-                *batch,
-                rate,
-                device_total,
+                batch,
+                (rate, device_total),
                 forward=forward,
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
-                schedule=config.schedule,
+                config=config,
                 sharding=sharding,
             )
             step += 1

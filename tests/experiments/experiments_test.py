@@ -13,7 +13,7 @@ from advknow import data
 from advknow.attacks import Named
 from advknow.experiments import results, stages, tasks
 from advknow.experiments.chain import chain
-from advknow.experiments.config import Task, Transfer, scaled
+from advknow.experiments.config import Task, Transfer, scaled, task
 from advknow.experiments.finetune import finetune
 from advknow.experiments.measure import measure
 from advknow.experiments.presets import PRESETS, preset
@@ -234,27 +234,25 @@ def test_training_and_transfer_on_their_own(tmp_path):
     training = TrainConfig(epochs=8, batch_size=32, learning_rate=0.02)
     found = train(
         tmp_path / "a",
+        task=Task("digits", ("0", "1", "2", "3")),
         model="lenet",
-        dataset="digits",
-        classes=("0", "1", "2", "3"),
         training=training,
         augment=False,
     )
     assert found["test_accuracy"] > 90
-    settings = {"model": "lenet", "dataset": "digits", "classes": ("0", "1", "2", "3")}
+    settings = {"task": Task("digits", ("0", "1", "2", "3")), "model": "lenet"}
     again = train(tmp_path / "a", training=training, augment=False, **settings)
     assert again == found
     with pytest.raises(ValueError, match="other settings: .*seed: 0 -> 3"):
         train(tmp_path / "a", training=training, augment=False, seed=3, **settings)
     with pytest.raises(ValueError, match=r"classes=\(\) is empty"):
-        train(tmp_path / "c", model="mlp", dataset="digits", classes=(), training=training)
+        task("digits", ())
     transfer = TrainConfig(epochs=30, batch_size=32, learning_rate=0.02)
     for method in ("last_layer", "all", "closed_form"):
         tuned = finetune(
             tmp_path / "a",
             tmp_path / method,
-            dataset="digits",
-            classes=("5", "6"),
+            task=Task("digits", ("5", "6")),
             transfer=Transfer(method, transfer, labelled_per_class=20),
         )
         assert tuned["n_labelled"] == 40

@@ -6,6 +6,7 @@ import matching_oracles
 import numpy as np
 import oracles
 import pytest
+from matching_oracles import N_IN, SOURCE, TARGET, D, M
 
 from advknow import (
     attacks,
@@ -18,9 +19,6 @@ from advknow import (
 from advknow.generalized.record import finalize
 from advknow.generalized.sums import sums_of_grams
 
-N_IN, M, D = 6, 4, 3
-SOURCE = oracles.tanh_network(0, n=N_IN, d=M, scale=2.0)
-TARGET = oracles.tanh_network(1, n=N_IN, d=D, scale=2.0)
 X = np.random.default_rng(2).uniform(size=(12, N_IN)).astype(np.float32)
 HESSIANS = {
     "identity": np.eye(D),

@@ -24,13 +24,13 @@ from advknow import (
     losses,
     matching,
     models,
+    training,
 )
 from advknow.alphas.small_eps import small_eps_transferability
 from advknow.experiments import config
 from advknow.experiments.presets import preset
 from advknow.statistics.correlation import correlate
 from advknow.synthetic import experiment as synthetic
-from advknow.training import fitting as training
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).uniform(0.1, 0.9, (12, 6)).astype(np.float32)

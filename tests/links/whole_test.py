@@ -8,6 +8,7 @@ import matching_oracles
 import numpy as np
 import oracles
 import pytest
+from matching_oracles import N_IN, SOURCE, TARGET, D, M
 
 from advknow import (
     attacks,
@@ -31,9 +32,6 @@ from advknow.report import chain as report
 from advknow.runs import snapshots
 from advknow.synthetic import rbf, sigmoid_network
 
-N_IN, M, D = 6, 4, 3
-SOURCE = oracles.tanh_network(0, n=N_IN, d=M, scale=2.0)
-TARGET = oracles.tanh_network(1, n=N_IN, d=D, scale=2.0)
 X = np.random.default_rng(2).uniform(size=(40, N_IN)).astype(np.float32)
 Y = np.random.default_rng(3).normal(size=(40, D)).astype(np.float32)
 

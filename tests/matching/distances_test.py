@@ -11,14 +11,12 @@ import matching_oracles
 import numpy as np
 import oracles
 import pytest
+from matching_oracles import N_IN, SOURCE, TARGET, D, M
 
 from advknow import losses, matching, passes
 from advknow.matching import distances
 from advknow.matching import sums as matching_sums
 
-N_IN, M, D = 6, 4, 3
-SOURCE = oracles.tanh_network(0, n=N_IN, d=M, scale=2.0)
-TARGET = oracles.tanh_network(1, n=N_IN, d=D, scale=2.0)
 X = np.random.default_rng(2).uniform(size=(40, N_IN))
 Y = np.random.default_rng(3).normal(size=(40, D)) + 5.0
 X32, Y32 = X.astype(np.float32), Y.astype(np.float32)

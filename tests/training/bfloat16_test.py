@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from small_models import living_variables, small
 
-from advknow import data, models
+from advknow import data, models, training
 from advknow.experiments.config import ADDED, scaled
 from advknow.experiments.presets import preset
 from advknow.runs import files
-from advknow.training import fitting as training
 from advknow.training.objective import WholeModel
 
 KEY = jax.random.key(0)

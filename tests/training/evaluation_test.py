@@ -19,12 +19,12 @@ def test_ragged_batches_equal_one_batch(resnet, batch_size):
     dataset = blobs(23)
     x = dataset.images.astype(np.float32) / 255
     expected = np.asarray(model.apply(variables, x))
-    logits = evaluation.predict(model, variables, dataset, batch_size)
+    logits = evaluation.predict(model, variables, dataset, batch_size=batch_size)
     assert logits.shape == (23, 3)
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
-    features = evaluation.extract_features(model, variables, dataset, batch_size)
+    features = evaluation.extract_features(model, variables, dataset, batch_size=batch_size)
     np.testing.assert_allclose(features, model.features(variables, x), rtol=1e-5, atol=1e-5)
-    result = evaluation.evaluate(model, variables, dataset, batch_size)
+    result = evaluation.evaluate(model, variables, dataset, batch_size=batch_size)
     np.testing.assert_array_equal(result.correct, expected.argmax(axis=1) == dataset.labels)
     assert result.n == 23
     assert result.accuracy == pytest.approx(result.correct.mean())
@@ -65,4 +65,4 @@ def test_nan_logits_are_wrong(resnet):
 )
 def test_hostile_input(resnet, dataset, batch_size, error, message):
     with pytest.raises(error, match=message):
-        evaluation.evaluate(*resnet, dataset, batch_size)
+        evaluation.evaluate(*resnet, dataset, batch_size=batch_size)

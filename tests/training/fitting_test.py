@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from blobs import blobs
 
-from advknow import data, models
-from advknow.training import fitting as training
+from advknow import data, models, training
 
 CONFIG = training.TrainConfig(epochs=4, batch_size=16, learning_rate=0.05)
 TRAIN, VALIDATION = blobs(70, noise=20), blobs(30, noise=20, seed=1)
