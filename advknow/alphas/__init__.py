@@ -1,7 +1,6 @@
 """alpha1, alpha2 and alpha1*alpha2 of a pair of models (theory.md section 2).
 
-formula     the equations, on arrays
-sums        what is summed of a batch
+sums        the equations, on arrays, and what is summed of a batch
 record      `Transferability`: the numbers, with unbiased squares and standard errors
 finite      of attacks at finite eps: `transferability`, `perturb`, `from_deltas`
 small_eps   in the small-eps limit: `small_eps_transferability`

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from advknow import inner_product, losses, passes, validate
-from advknow.alphas import formula, sums
+from advknow.alphas import sums
 from advknow.alphas.record import Transferability, finalize
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
@@ -72,9 +72,7 @@ def _sums(
     y1, moved_11 = jnp.split(f1(jnp.concatenate([x, x + delta1])), 2)
     y2, moved_12, moved_22 = jnp.split(f2(jnp.concatenate([x, x + delta1, x + delta2])), 3)
     # A deviation that is only rounding is no maximum.
-    maximum = jnp.where(
-        formula.length(moved_22 - y2) > formula.rounding(y2), loss(y2, moved_22), 0.0
-    )
+    maximum = jnp.where(sums.length(moved_22 - y2) > sums.rounding(y2), loss(y2, moved_22), 0.0)
     return sums.of_batch(
         moved_11 - y1,
         moved_12 - y2,
@@ -82,8 +80,8 @@ def _sums(
         maximum,
         index=index,
         mask=mask,
-        noise_11=formula.rounding(y1),
-        noise_12=formula.rounding(y2),
+        noise_11=sums.rounding(y1),
+        noise_12=sums.rounding(y2),
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from advknow.alphas.formula import square_of_norm, unbiased
 from advknow.alphas.sums import TransferSums, TransferValues
 from advknow.passes import merge
 
@@ -64,6 +63,25 @@ class Transferability:
             for field in dataclasses.fields(self)
             if field.name not in ("alpha1_per_example", "valid")
         }
+
+
+def square_of_norm(mean: np.ndarray) -> float:
+    """| mean of outer products |_F^2: alpha2^2, or (alpha1*alpha2)^2 where alpha1 weights them.
+
+    The plug-in estimate: with n examples biased up, alpha2^2 by (1 - alpha2^2) / n.
+    """
+    return float(np.sum(mean**2))
+
+
+def unbiased(square: float, mean_square: float, n: int) -> float | None:
+    """The unbiased estimate (n |Mbar|_F^2 - mean_i |M_i|_F^2) / (n - 1); None for n = 1.
+
+    Args:
+      square: |Mbar|_F^2, the plug-in estimate.
+      mean_square: mean_i |M_i|_F^2: 1 for alpha2, the mean of alpha1^2 for alpha1*alpha2.
+      n: examples.
+    """
+    return (n * square - mean_square) / (n - 1) if n > 1 else None
 
 
 def _jackknife(matrices: np.ndarray, counts: np.ndarray) -> float | None:

@@ -1,8 +1,14 @@
-"""The mergeable sums behind alpha1, alpha2 and alpha1*alpha2 (theory.md sections 2 and 5).
+"""The formulas of alpha1, alpha2 and alpha1*alpha2, and their sums (theory.md sections 2 and 5).
 
-The leading axis of every sum is the jackknife group of the example (its index modulo `NUM_GROUPS`),
-from which the standard errors come. A batch is summed in its own dtype on its own device;
-`advknow.passes.merge` adds in float64 on the host.
+    Delta_{f1->f2}(x) = f2(x + delta_f1(x)) - f2(x)
+    alpha1(x)     = l(f2(x), f2(x + delta_f1(x))) / l(f2(x), f2(x + delta_f2(x)))
+    alpha2        = | E[ u(Delta_11) u(Delta_12)' ] |_F,   u(v) = v / |v|
+    alpha1*alpha2 = | E[ alpha1 u(Delta_11) u(Delta_12)' ] |_F,   not the product of the two
+
+Dimensionless; in [0, 1] where the attacks reach their maximum. The leading axis of every sum is the
+jackknife group of the example (its index modulo `NUM_GROUPS`), from which the standard errors come.
+A batch is summed in its own dtype on its own device; `advknow.passes.merge` adds in float64 on the
+host.
 """
 
 from typing import Any, NamedTuple
@@ -10,11 +16,37 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from advknow.alphas import formula
-from advknow.alphas.formula import ALPHA1_ROUNDING
 from advknow.typing import Array
 
 NUM_GROUPS = 10
+# alpha1 of a maximiser is at most 1; an excess below this is float32 rounding.
+ALPHA1_ROUNDING = 1e-5
+
+
+def alpha1(numerator: Array, denominator: Array, defined: Array) -> Array:
+    """numerator / denominator, (B,); 0 where it is not defined.
+
+    Args:
+      numerator: (B,), l(f2(x), f2(x + delta_f1)).
+      denominator: (B,), l(f2(x), f2(x + delta_f2)).
+      defined: (B,) bool, where the denominator is above rounding.
+    """
+    return jnp.where(defined, numerator, 0.0) / jnp.where(defined, denominator, 1.0)
+
+
+def length(v: Array) -> Array:
+    """|v| of each row: (B, d) -> (B,)."""
+    return jnp.sqrt(jnp.sum(v**2, axis=-1))
+
+
+def unit(v: Array, length: Array) -> Array:
+    """u(v) = v / |v|, (B, d) of lengths (B,); zeros where v is 0."""
+    return jnp.where(length[:, None] > 0, v / jnp.where(length > 0, length, 1.0)[:, None], 0.0)
+
+
+def rounding(y: Array) -> Array:
+    """How long a deviation of outputs y (B, d) can be by rounding alone: (B,)."""
+    return 8 * jnp.finfo(y.dtype).eps * jnp.sqrt(jnp.sum(y**2, axis=-1))
 
 
 class TransferSums(NamedTuple):
@@ -75,12 +107,12 @@ def of_batch(
     Args:
       deviation_11: (B, m), Delta_{f1->f1}.
       deviation_12: (B, d), Delta_{f1->f2}.
-      alpha1_numerator, alpha1_denominator: (B,), as in `formula.alpha1`.
+      alpha1_numerator, alpha1_denominator: (B,), as in `alpha1`.
       index: (B,) int, the example's index in the whole sample, for its group.
       mask: (B,) bool, False for padding.
       noise_11, noise_12: (B,) lengths up to which a deviation is rounding, hence no direction.
     """
-    length_11, length_12 = formula.length(deviation_11), formula.length(deviation_12)
+    length_11, length_12 = length(deviation_11), length(deviation_12)
     finite = (
         jnp.isfinite(length_11)
         & jnp.isfinite(length_12)
@@ -89,24 +121,24 @@ def of_batch(
     )
     defined = (length_11 > noise_11) & (length_12 > noise_12) & (alpha1_denominator > 0)
     used = mask & finite & defined
-    alpha1 = formula.alpha1(alpha1_numerator, alpha1_denominator, used)
+    ratio = alpha1(alpha1_numerator, alpha1_denominator, used)
     groups = (index[:, None] % NUM_GROUPS == jnp.arange(NUM_GROUPS)[None]) & mask[:, None]
-    groups = groups.astype(alpha1.dtype)
+    groups = groups.astype(ratio.dtype)
     weights = groups * used[:, None]
-    unit_11 = jnp.where(used[:, None], formula.unit(deviation_11, length_11), 0.0)
-    unit_12 = jnp.where(used[:, None], formula.unit(deviation_12, length_12), 0.0)
+    unit_11 = jnp.where(used[:, None], unit(deviation_11, length_11), 0.0)
+    unit_12 = jnp.where(used[:, None], unit(deviation_12, length_12), 0.0)
 
     def outer(weights: Array) -> Array:
         return jnp.einsum("bg,bm,bd->gmd", weights, unit_11, unit_12, precision="highest")
 
     sums = TransferSums(
         outer=outer(weights),
-        weighted_outer=outer(weights * alpha1[:, None]),
-        alpha1=alpha1 @ weights,
-        alpha1_squared=alpha1**2 @ weights,
+        weighted_outer=outer(weights * ratio[:, None]),
+        alpha1=ratio @ weights,
+        alpha1_squared=ratio**2 @ weights,
         used=jnp.sum(weights, axis=0),
         degenerate=(finite & ~defined).astype(groups.dtype) @ groups,
-        above_one=(alpha1 > 1 + ALPHA1_ROUNDING).astype(groups.dtype) @ weights,
+        above_one=(ratio > 1 + ALPHA1_ROUNDING).astype(groups.dtype) @ weights,
         nonfinite=(~finite).astype(groups.dtype) @ groups,
     )
-    return sums, TransferValues(alpha1, used)
+    return sums, TransferValues(ratio, used)

@@ -19,6 +19,7 @@ backend, is `jax.lax`'s.
 
 import functools
 import math
+import os
 from typing import Any
 
 import jax
@@ -31,6 +32,8 @@ from advknow.convolution.geometry import Geometry, by_transposition
 from advknow.typing import Array
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+# The off switch: ADVKNOW_CONVOLUTION=xla leaves every convolution to `jax.lax`.
+ENABLED = os.environ.get("ADVKNOW_CONVOLUTION", "") != "xla"
 
 
 def _forward(x: Array, w: Array, geometry: Geometry) -> Array:
@@ -127,7 +130,10 @@ def convolve(
     strides and explicit padding, and other dtypes than float32 and float64, are left to `jax.lax`.
     """
     plain = (
-        all(d == 1 for name in ("lhs_dilation", "rhs_dilation") for d in options.get(name) or (1,))
+        ENABLED
+        and all(
+            d == 1 for name in ("lhs_dilation", "rhs_dilation") for d in options.get(name) or (1,)
+        )
         and options.get("feature_group_count", 1) == 1
         and options.get("precision") is None
         and not isinstance(padding, str)

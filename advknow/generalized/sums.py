@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from advknow import gram
-from advknow.alphas.formula import ALPHA1_ROUNDING
+from advknow.alphas.sums import ALPHA1_ROUNDING
 from advknow.gram import Deviations, Grams
 from advknow.losses import AdversarialLoss
 from advknow.matching import sums as matching_sums

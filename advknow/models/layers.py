@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from advknow.convolution.trilinear import convolve
+from advknow.convolution import convolve
 from advknow.typing import Array
 
 # He et al. 2015 for what a ReLU follows.

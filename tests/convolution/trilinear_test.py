@@ -198,3 +198,18 @@ def test_max_pool_is_flaxs_and_so_is_its_gradient():
     ours = of(layers.max_pool)
     chex.assert_trees_all_close(ours, flax, rtol=1e-6)
     assert bool(jnp.isnan(layers.max_pool(x.at[0, 0, 0, 0].set(jnp.nan))[0, 0, 0, 0]))
+
+
+def test_the_off_switch_leaves_everything_to_jax(monkeypatch):
+    x, w = jnp.ones((2, 6, 6, 3)), jnp.ones((3, 3, 3, 4))
+    options = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+
+    def primitives():
+        jaxpr = jax.make_jaxpr(
+            lambda x: convolution.convolve(x, w, (1, 1), ((1, 1), (1, 1)), **options)
+        )(x)
+        return {equation.primitive.name for equation in jaxpr.jaxpr.eqns}
+
+    assert primitives() == {"advknow_convolution"}
+    monkeypatch.setattr(convolution, "ENABLED", False)
+    assert primitives() == {"conv_general_dilated"}

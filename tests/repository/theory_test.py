@@ -84,8 +84,8 @@ def test_every_section_has_a_row():
 @pytest.mark.parametrize(
     "name",
     [
-        "advknow.alphas.formula.alpha3",
-        "advknow.alphas.formulae.alpha1",
+        "advknow.alphas.sums.alpha3",
+        "advknow.alphas.summs.alpha1",
         "advknow.matching.sums.solve.best",
         "advknown.chain",
         "advknow.gram.Grams.target_squares",
