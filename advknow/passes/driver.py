@@ -115,16 +115,18 @@ def begin(
     return _start(measure, _shapes(models, first, rows))
 
 
+def _find(need: Need, batch: Batch, found: dict[Need, Any]) -> Any:
+    """What is needed, computed once and kept in `found`."""
+    if need not in found:
+        found[need] = need(batch, *(_find(inner, batch, found) for inner in need.needs))
+    return found[need]
+
+
 def _needed(needs: tuple[Need, ...], batch: Batch) -> dict[Need, Any]:
+    # No closure that refers to itself: it would keep the batch's arrays until the next collection.
     found: dict[Need, Any] = {}
-
-    def find(need: Need) -> Any:
-        if need not in found:
-            found[need] = need(batch, *(find(inner) for inner in need.needs))
-        return found[need]
-
     for need in needs:
-        find(need)
+        _find(need, batch, found)
     return found
 
 

@@ -22,7 +22,7 @@ from launching import launch
         ("train", ["--workdir=w", "--classes="], "class"),
         ("train", [], "workdir=None"),
         ("finetune", ["--checkpoint=nowhere", "--workdir=w"], "nowhere"),
-        ("measure", ["--source=a"], "source='': a checkpoint folder or MODULE:CALLABLE is needed"),
+        ("measure", ["--source=a"], "target='': a checkpoint folder or MODULE:CALLABLE is needed"),
         ("measure", ["--source=a", "--target=b", "--eps=-1"], "eps=-1.0 must be"),
         ("measure", ["--source=a", "--target=b", "--attack=cw"], "attack='cw' is not known"),
     ],

@@ -311,8 +311,8 @@ def batches(total):
 
 def measure(total):
     for loss in ("l2", "kl"):
-        matching.gradient_matching(target, source, batches(total), loss=loss, batch_size=500)
-        matching.function_matching(target, source, batches(total), loss=loss, batch_size=500)
+        matching.gradient_matching(f_source=source, f_target=target, x=batches(total), loss=loss, batch_size=500)
+        matching.function_matching(f_source=source, f_target=target, x=batches(total), loss=loss, batch_size=500)
     generalized_transferability(source, target, batches(total), batch_size=500, keep_per_example=False)
 
 peaks = []
