@@ -6,7 +6,9 @@
                          the outputs' scale
     batch_dependent      a row changes by > 1e-3 of the scale with those   everything (train mode)
                          beside it, or with its place
+    low_precision        outputs are of 16 bits                            directions, alpha1 near 0
     probabilities        rows are >= 0 and sum to 1 within 1e-3            cross-entropy of logits
+    nonfinite_gradients  an input gradient is NaN or infinite              every attack
     zero_gradients       an input gradient is exactly 0 for any example    it looks robust
     no_progress          the loss of > 5 % of the examples does not rise   alpha1's denominator
     beaten               one step is stronger than all (by 1 %) for > 10 % alpha1 > 1
@@ -37,7 +39,9 @@ FLAGS = (
     "nonfinite_outputs",
     "nondeterministic",
     "batch_dependent",
+    "low_precision",
     "probabilities",
+    "nonfinite_gradients",
     "zero_gradients",
     "no_progress",
     "beaten",
@@ -101,7 +105,7 @@ def _outputs(f: ApplyFn, x: Array) -> Array:
 
 
 @jax.jit
-def _loss_and_gradient(f: ApplyFn, x: Array) -> tuple[Array, Array]:
+def _loss_and_gradient(f: ApplyFn, x: Array) -> tuple[Array, Array, Array]:
     y = jax.lax.stop_gradient(f(x))
 
     def total(moved: Array) -> tuple[Array, Array]:
@@ -112,7 +116,8 @@ def _loss_and_gradient(f: ApplyFn, x: Array) -> tuple[Array, Array]:
         return jnp.sum(loss), loss
 
     (_, loss), gradient = jax.value_and_grad(total, has_aux=True)(x)
-    return loss, jnp.any(gradient.reshape(x.shape[0], -1) != 0, axis=1)
+    gradient = gradient.reshape(x.shape[0], -1)
+    return loss, jnp.any(gradient != 0, axis=1), jnp.all(jnp.isfinite(gradient), axis=1)
 
 
 @jax.jit
@@ -208,6 +213,12 @@ def check_model(
             "evaluation mode is needed"
         )
         broken |= judge("batch_dependent", change(alone, rows), 1e-3, message)
+    bits = 8 * jnp.dtype(output_spec(f, x).dtype).itemsize
+    message = (
+        f"outputs are of {bits} bits: a deviation below their rounding has no direction; return "
+        "float32 logits"
+    )
+    judge("low_precision", float(bits < 32), 0.5, message)
     sums = np.abs(y[finite].sum(axis=1) - 1.0)
     if y.shape[1] > 1 and finite.any() and not random:
         likely = float((y[finite] >= 0).all() and (sums <= 1e-3).all())
@@ -225,7 +236,11 @@ def check_model(
 def _check_attack(f, x, eps, bounds, num_steps, key, batch_size, judge) -> None:
     """The checks on gradients and on the attack."""
     first, second = jax.random.split(keys.typed(jax.random.key(0) if key is None else key))
-    clean, moves = (np.asarray(a) for a in _loss_and_gradient(f, x))
+    clean, moves, finite = (np.asarray(a) for a in _loss_and_gradient(f, x))
+    bad = int((~finite).sum())
+    message = f"the input gradient is NaN or infinite for {bad} of {len(x)} examples"
+    if judge("nonfinite_gradients", bad / len(x), 0.0, message):
+        return
     dead = int((~moves).sum())
     judge(
         "zero_gradients",

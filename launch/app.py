@@ -132,7 +132,7 @@ def _on_signal(number: int, frame: object) -> None:
 
 
 def session() -> dict[str, Any]:
-    """How the flags want work done: `advknow.runs.session.session`'s keyword arguments."""
+    """The keyword arguments of `advknow.runs.session.session` that the flags decide."""
     from launch.progress import reporter
 
     return {

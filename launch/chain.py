@@ -26,7 +26,7 @@ def main() -> None:
     from advknow.report import chain as report
     from advknow.report import figures, tables
 
-    before = pair.finished("chain.json")
+    before = pair.written("chain.json")
     found = chain(
         pair.sample(NUM_EXAMPLES.value),
         pair.WORKDIR.value,
@@ -42,7 +42,8 @@ def main() -> None:
     names = {name: pathlib.Path(found[name]).name for name in ("source", "target")}
     figures.save(report.figure(found["chain"], **names), folder / "figure.png")
     figures.save(report.heat_map(found["chain"]), folder / "attacks.png")
-    print(f"{'finished before; ' * before}chain.json, figure.png and attacks.png are in {folder}")
+    same = before is not None and before == pair.written("chain.json")
+    print(f"{'finished before; ' * same}chain.json, figure.png and attacks.png are in {folder}")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def main() -> None:
     from advknow.experiments.measure import measure
     from advknow.report import commands
 
-    before = pair.finished("measure.json")
+    before = pair.written("measure.json")
     attack = Named(ATTACK.value, EPS.value, NUM_STEPS.value, INDEX.value)
     found = measure(
         pair.sample(NUM_EXAMPLES.value),
@@ -51,7 +51,8 @@ def main() -> None:
     )
     print(commands.measured(found))
     if pair.resumes():
-        print(f"{'finished before; ' * before}measure.json is in {pair.WORKDIR.value}")
+        same = before is not None and before == pair.written("measure.json")
+        print(f"{'finished before; ' * same}measure.json is in {pair.WORKDIR.value}")
 
 
 if __name__ == "__main__":

@@ -52,13 +52,14 @@ def resumes() -> bool:
     return WORKDIR.value is not None
 
 
-def finished(name: str) -> bool:
-    """Whether the workdir holds the file that a whole run ends with."""
-    return WORKDIR.value is not None and (pathlib.Path(WORKDIR.value) / name).exists()
+def written(name: str) -> float | None:
+    """When the file that a whole run ends with was written in the workdir; None if it was not."""
+    path = pathlib.Path(WORKDIR.value or "") / name
+    return path.stat().st_mtime if WORKDIR.value and path.exists() else None
 
 
 def how() -> dict[str, Any]:
-    """How the flags want it done."""
+    """The keyword arguments of `measure` and `chain` that the flags decide."""
     found = {
         **app.session(),
         "strict": app.STRICT.value,

@@ -38,5 +38,5 @@ QUANTITY = Quantity(
         "top_cosine_se": lambda values: float(values.std(ddof=1) / len(values) ** 0.5),
     },
     shown={"top_cosine": Shown(TITLE, 3, TITLE, correlated=True, panel=TITLE)},
-    n=len,
+    n=lambda values, column: len(values),
 )

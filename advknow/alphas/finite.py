@@ -14,7 +14,7 @@ import numpy as np
 
 from advknow import inner_product, losses, passes, validate
 from advknow.alphas import sums
-from advknow.alphas.record import Transferability, finalize
+from advknow.alphas.record import NONFINITE_GRADIENT, Transferability, finalize
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
 from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals, devices
@@ -32,6 +32,11 @@ class Perturbation:
 
     def __call__(self, batch: Batch) -> Array:
         if self.attack is None:
+            if self.model not in batch.deltas:
+                raise ValueError(
+                    f"the deltas of {self.model} are needed: it has no attack; deltas of "
+                    f"{', '.join(batch.deltas) or 'no model'} were given."
+                )
             return batch.deltas[self.model]
         delta = self.attack(batch.models[self.model], batch.x, batch.keys)
         if getattr(delta, "shape", None) != batch.x.shape:
@@ -41,6 +46,10 @@ class Perturbation:
                 "that shape is needed."
             )
         return delta
+
+
+def _finite(delta: Array) -> Array:
+    return jnp.isfinite(delta).all(axis=tuple(range(1, delta.ndim)))
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "linearize"))
@@ -57,10 +66,12 @@ def _sums(
     linearize: bool,
 ) -> tuple[sums.TransferSums, sums.TransferValues]:
     """The sums of one batch, direction f1 -> f2; models and sums in one program."""
+    finite_delta = _finite(delta1) & _finite(delta2)
     if linearize:
         y2, forward2 = jax.linearize(f2, x)
         deviation_11 = jax.jvp(f1, (x,), (delta1,))[1]
-        deviation_12, deviation_22 = forward2(delta1), forward2(delta2)
+        deviation_12, deviation_22 = (sums.wide(forward2(delta)) for delta in (delta1, delta2))
+        y2 = sums.wide(y2)
         return sums.of_batch(
             deviation_11,
             deviation_12,
@@ -68,11 +79,14 @@ def _sums(
             inner_product.leading_term(loss, y2, deviation_22),
             index=index,
             mask=mask,
+            finite_delta=finite_delta,
         )
     y1, moved_11 = jnp.split(f1(jnp.concatenate([x, x + delta1])), 2)
     y2, moved_12, moved_22 = jnp.split(f2(jnp.concatenate([x, x + delta1, x + delta2])), 3)
+    noise_11, noise_12 = sums.rounding(y1), sums.rounding(y2)
+    y1, moved_11, y2, moved_12, moved_22 = map(sums.wide, (y1, moved_11, y2, moved_12, moved_22))
     # A deviation that is only rounding is no maximum.
-    maximum = jnp.where(sums.length(moved_22 - y2) > sums.rounding(y2), loss(y2, moved_22), 0.0)
+    maximum = jnp.where(sums.length(moved_22 - y2) > noise_12, loss(y2, moved_22), 0.0)
     return sums.of_batch(
         moved_11 - y1,
         moved_12 - y2,
@@ -80,8 +94,9 @@ def _sums(
         maximum,
         index=index,
         mask=mask,
-        noise_11=sums.rounding(y1),
-        noise_12=sums.rounding(y2),
+        noise_11=noise_11,
+        noise_12=noise_12,
+        finite_delta=finite_delta,
     )
 
 
@@ -143,7 +158,14 @@ def perturbations(of: Perturbation) -> Measure:
     """The measure behind `perturb`: delta of every example."""
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
-        return Totals((), devices.fetch(found[of])[: batch.count])
+        delta = devices.fetch(found[of])[: batch.count]
+        bad = int((~np.isfinite(delta.reshape(len(delta), -1)).all(axis=1)).sum())
+        if bad:
+            raise ValueError(
+                f"the attack on {of.model} gives NaN or infinity for {bad} of {len(delta)} "
+                f"examples of a batch: {NONFINITE_GRADIENT}"
+            )
+        return Totals((), delta)
 
     return Measure(
         needs=(of,),
@@ -153,12 +175,18 @@ def perturbations(of: Perturbation) -> Measure:
     )
 
 
-def _checked(attack: AttackFn) -> AttackFn:
+def checked_attack(attack: AttackFn) -> AttackFn:
+    """The attack as a hashable function; TypeError where it cannot be called."""
     if not callable(attack):
         raise TypeError(
             f"attack={attack!r} must be a function (f, x, key) -> delta, such as "
             "attacks.pgd(eps=0.1)."
         )
+    try:
+        hash(attack)
+    except TypeError:
+        # Equal needs are computed once; a bound method goes by its object's identity.
+        return attack.__call__
     return attack
 
 
@@ -191,7 +219,7 @@ def transferability(
       ValueError: x empty, of wrong rank, with NaN or out of the attack's bounds; models that do
         not take x; non-finite outputs; no example with a direction.
     """
-    first, second = (Perturbation(name, _checked(attack)) for name in ("f1", "f2"))
+    first, second = (Perturbation(name, checked_attack(attack)) for name in ("f1", "f2"))
     measure = finite_alphas(first, second, eval_loss=eval_loss, linearize=linearize)
     models = {"f1": f1, "f2": f2}
     return passes.run(measure, models, x, key=key, stage="measure", **passes.checked(run))
@@ -217,7 +245,7 @@ def perturb(
       ValueError: as `transferability`.
     """
     validate.inputs("x", x)
-    measure = perturbations(Perturbation("f", _checked(attack)))
+    measure = perturbations(Perturbation("f", checked_attack(attack)))
     return passes.run(measure, {"f": f}, x, key=key, stage="attack", **passes.checked(run))
 
 

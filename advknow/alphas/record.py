@@ -12,6 +12,11 @@ import numpy as np
 from advknow.alphas.sums import TransferSums, TransferValues
 from advknow.passes import merge
 
+NONFINITE_GRADIENT = (
+    "a gradient of a model is NaN or infinite although its outputs are finite (a square root or a "
+    "norm at 0, 0 / 0 behind a where, ...); finite gradients are needed."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Transferability:
@@ -24,14 +29,16 @@ class Transferability:
     Attributes:
       alpha1: mean over the n examples; in [0, 1] for an attack that reaches the maximum.
       alpha1_per_example: (n,) float64, in the order of x, degenerate examples left out.
-      alpha2: norm, in [0, 1].
-      alpha1_alpha2: norm.
+      alpha2: norm, in [0, 1], of the n_alpha2 examples; None where there are none.
+      alpha1_alpha2: norm, of the n examples; one without a direction counts as a zero matrix.
       alpha2_squared, alpha1_alpha2_squared: plug-in squares of the two norms.
       alpha2_squared_unbiased, alpha1_alpha2_squared_unbiased:
-        (n |Mbar|_F^2 - mean_i |M_i|_F^2) / (n - 1); None for n = 1.
-      n: examples used.
-      n_degenerate: examples without a direction (a deviation of 0, or not above the rounding of
-        the outputs), left out of everything else.
+        (n |Mbar|_F^2 - mean_i |M_i|_F^2) / (n - 1), n the examples that each is of; None for 1.
+      n: examples whose alpha1 is known: what alpha1 and alpha1_alpha2 are of.
+      n_alpha2: those of them where f2 moves beyond the rounding of its outputs, so that the
+        deviation has a direction: what alpha2 is of.
+      n_degenerate: examples where f1 or f2 does not move beyond rounding under its own attack,
+        left out of everything else.
       n_alpha1_above_one: examples whose alpha1 exceeds 1 beyond rounding: each proves that the
         attack on f2 was not a maximiser there.
       valid: (N,) bool, which examples of x were used.
@@ -42,13 +49,14 @@ class Transferability:
 
     alpha1: float
     alpha1_per_example: np.ndarray
-    alpha2: float
+    alpha2: float | None
     alpha1_alpha2: float
-    alpha2_squared: float
+    alpha2_squared: float | None
     alpha1_alpha2_squared: float
     alpha2_squared_unbiased: float | None
     alpha1_alpha2_squared_unbiased: float | None
     n: int
+    n_alpha2: int
     n_degenerate: int
     n_alpha1_above_one: int
     valid: np.ndarray
@@ -106,6 +114,11 @@ def finalize(sums: TransferSums, values: TransferValues) -> Transferability:
     sums = merge(sums)
     valid = np.asarray(values.valid, bool)
     n, degenerate = int(sums.used.sum()), int(sums.degenerate.sum())
+    if sums.nonfinite_delta.sum() > 0:
+        raise ValueError(
+            f"an attack on f1 or f2 gives NaN or infinity for {int(sums.nonfinite_delta.sum())} of "
+            f"{len(valid)} examples: {NONFINITE_GRADIENT}"
+        )
     if sums.nonfinite.sum() > 0:
         raise ValueError(
             f"f1 or f2 returns NaN or infinity for {int(sums.nonfinite.sum())} of {len(valid)} "
@@ -117,26 +130,30 @@ def finalize(sums: TransferSums, values: TransferValues) -> Transferability:
             "beyond rounding under the attack: eps=0, a saturated or constant model, or an attack "
             "that makes no progress)."
         )
-    alpha2_squared = square_of_norm(sums.outer.sum(axis=0) / n)
+    directed = int(sums.directed.sum())
+    alpha2_squared = square_of_norm(sums.outer.sum(axis=0) / directed) if directed else None
     product_squared = square_of_norm(sums.weighted_outer.sum(axis=0) / n)
     per_example = np.asarray(values.alpha1, np.float64)[valid]
     return Transferability(
         alpha1=float(sums.alpha1.sum() / n),
         alpha1_per_example=per_example,
-        alpha2=alpha2_squared**0.5,
+        alpha2=None if alpha2_squared is None else alpha2_squared**0.5,
         alpha1_alpha2=product_squared**0.5,
         alpha2_squared=alpha2_squared,
         alpha1_alpha2_squared=product_squared,
-        alpha2_squared_unbiased=unbiased(alpha2_squared, 1.0, n),
+        alpha2_squared_unbiased=(
+            None if alpha2_squared is None else unbiased(alpha2_squared, 1.0, directed)
+        ),
         alpha1_alpha2_squared_unbiased=unbiased(
             product_squared, float(sums.alpha1_squared.sum() / n), n
         ),
         n=n,
+        n_alpha2=directed,
         n_degenerate=degenerate,
         n_alpha1_above_one=int(sums.above_one.sum()),
         valid=valid,
-        # From the values: where they are nearly equal, float32 sums of squares lose the spread.
+        # From the values: where they are nearly equal, float32's sums of squares say nothing of it.
         alpha1_se=float(per_example.std(ddof=1)) / n**0.5 if n > 1 else None,
-        alpha2_squared_se=_jackknife(sums.outer, sums.used),
+        alpha2_squared_se=_jackknife(sums.outer, sums.directed),
         alpha1_alpha2_squared_se=_jackknife(sums.weighted_outer, sums.used),
     )

@@ -44,9 +44,14 @@ def unit(v: Array, length: Array) -> Array:
     return jnp.where(length[:, None] > 0, v / jnp.where(length > 0, length, 1.0)[:, None], 0.0)
 
 
+def wide(v: Array) -> Array:
+    """v in float32 or wider: nothing is summed or counted in less."""
+    return jnp.asarray(v).astype(jnp.promote_types(jnp.asarray(v).dtype, jnp.float32))
+
+
 def rounding(y: Array) -> Array:
-    """How long a deviation of outputs y (B, d) can be by rounding alone: (B,)."""
-    return 8 * jnp.finfo(y.dtype).eps * jnp.sqrt(jnp.sum(y**2, axis=-1))
+    """How long a deviation of outputs y (B, d) can be by their rounding alone: (B,)."""
+    return 8 * float(jnp.finfo(y.dtype).eps) * length(wide(y))
 
 
 class TransferSums(NamedTuple):
@@ -56,11 +61,13 @@ class TransferSums(NamedTuple):
       outer: (G, m, d), of u(Delta_11) u(Delta_12)'.
       weighted_outer: (G, m, d), of alpha1 u(Delta_11) u(Delta_12)'.
       alpha1: (G,), of alpha1.
-      alpha1_squared: (G,), of alpha1^2.
-      used: (G,), examples with all directions defined.
-      degenerate: (G,), examples without one of them, left out of the other sums.
+      alpha1_squared: (G,), of alpha1^2 where Delta_12 has a direction.
+      used: (G,), examples whose alpha1 is known.
+      directed: (G,), those of them whose Delta_12 has a direction.
+      degenerate: (G,), examples whose alpha1 or Delta_11 is rounding, left out of the other sums.
       above_one: (G,), examples with alpha1 > 1 beyond rounding.
       nonfinite: (G,), examples for which a model returned NaN or infinity.
+      nonfinite_delta: (G,), examples for which an attack did: a gradient is NaN or infinite.
     """
 
     outer: Any
@@ -68,9 +75,11 @@ class TransferSums(NamedTuple):
     alpha1: Any
     alpha1_squared: Any
     used: Any
+    directed: Any
     degenerate: Any
     above_one: Any
     nonfinite: Any
+    nonfinite_delta: Any
 
 
 class TransferValues(NamedTuple):
@@ -83,7 +92,7 @@ class TransferValues(NamedTuple):
 def zeros(m: int, d: int) -> TransferSums:
     """The sums over no examples: float64 arrays on the host."""
     matrix, scalar = np.zeros((NUM_GROUPS, m, d)), np.zeros(NUM_GROUPS)
-    return TransferSums(matrix, matrix.copy(), *(scalar.copy() for _ in range(6)))
+    return TransferSums(matrix, matrix.copy(), *(scalar.copy() for _ in range(8)))
 
 
 def no_values() -> TransferValues:
@@ -101,8 +110,9 @@ def of_batch(
     mask: Array,
     noise_11: Array | float = 0.0,
     noise_12: Array | float = 0.0,
+    finite_delta: Array | bool = True,
 ) -> tuple[TransferSums, TransferValues]:
-    """The sums over one batch, and its alpha1 per example.
+    """The sums over one batch, and its alpha1 per example; in float32 or wider.
 
     Args:
       deviation_11: (B, m), Delta_{f1->f1}.
@@ -111,7 +121,11 @@ def of_batch(
       index: (B,) int, the example's index in the whole sample, for its group.
       mask: (B,) bool, False for padding.
       noise_11, noise_12: (B,) lengths up to which a deviation is rounding, hence no direction.
+      finite_delta: (B,) bool, whether the perturbations are finite.
     """
+    deviation_11, deviation_12, alpha1_numerator, alpha1_denominator = map(
+        wide, (deviation_11, deviation_12, alpha1_numerator, alpha1_denominator)
+    )
     length_11, length_12 = length(deviation_11), length(deviation_12)
     finite = (
         jnp.isfinite(length_11)
@@ -119,26 +133,31 @@ def of_batch(
         & jnp.isfinite(alpha1_numerator)
         & jnp.isfinite(alpha1_denominator)
     )
-    defined = (length_11 > noise_11) & (length_12 > noise_12) & (alpha1_denominator > 0)
+    defined = (length_11 > noise_11) & (alpha1_denominator > 0)
     used = mask & finite & defined
+    # Where Delta_12 is rounding, alpha1 is 0 to rounding, and its matrix is 0.
+    directed = used & (length_12 > noise_12)
     ratio = alpha1(alpha1_numerator, alpha1_denominator, used)
     groups = (index[:, None] % NUM_GROUPS == jnp.arange(NUM_GROUPS)[None]) & mask[:, None]
     groups = groups.astype(ratio.dtype)
     weights = groups * used[:, None]
-    unit_11 = jnp.where(used[:, None], unit(deviation_11, length_11), 0.0)
-    unit_12 = jnp.where(used[:, None], unit(deviation_12, length_12), 0.0)
+    with_direction = groups * directed[:, None]
+    unit_11 = jnp.where(directed[:, None], unit(deviation_11, length_11), 0.0)
+    unit_12 = jnp.where(directed[:, None], unit(deviation_12, length_12), 0.0)
 
     def outer(weights: Array) -> Array:
         return jnp.einsum("bg,bm,bd->gmd", weights, unit_11, unit_12, precision="highest")
 
     sums = TransferSums(
-        outer=outer(weights),
-        weighted_outer=outer(weights * ratio[:, None]),
+        outer=outer(with_direction),
+        weighted_outer=outer(with_direction * ratio[:, None]),
         alpha1=ratio @ weights,
-        alpha1_squared=ratio**2 @ weights,
+        alpha1_squared=ratio**2 @ with_direction,
         used=jnp.sum(weights, axis=0),
+        directed=jnp.sum(with_direction, axis=0),
         degenerate=(finite & ~defined).astype(groups.dtype) @ groups,
         above_one=(ratio > 1 + ALPHA1_ROUNDING).astype(groups.dtype) @ weights,
-        nonfinite=(~finite).astype(groups.dtype) @ groups,
+        nonfinite=(~finite & finite_delta).astype(groups.dtype) @ groups,
+        nonfinite_delta=(mask & ~jnp.asarray(finite_delta)).astype(groups.dtype) @ groups,
     )
     return sums, TransferValues(ratio, used)

@@ -75,6 +75,8 @@ class Source:
     def __post_init__(self):
         validate.choice("model", self.model, models.MODELS)
         validate.number("width", self.width, above=0.0)
+        if self.similarity is not None:
+            validate.number("similarity", self.similarity, minimum=0.0, maximum=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,6 +191,8 @@ class ExperimentConfig:
         names = [source.name for source in self.sources]
         if len(set(names)) != len(names):
             raise ValueError(f"sources={names} names a source twice.")
+        if "target" in names:
+            raise ValueError(f"sources={names}: 'target' is the target's own name; choose another.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, strings and numbers, ready for JSON."""
@@ -244,5 +248,7 @@ def scaled(
         path, sign, value = setting.partition("=")
         if not sign:
             raise ValueError(f"set={setting!r} must be NAME=VALUE, such as transfer.repeats=3.")
+        if path in ("experiment", "preset"):
+            raise ValueError(f"set={setting!r}: {path} names what is run; choose another command.")
         config = replaced(config, path, value, text=True)
     return config

@@ -9,8 +9,9 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from advknow import losses, passes
+from advknow import losses, passes, validate
 from advknow.alphas import Perturbation, finite_alphas
+from advknow.experiments.config import DIRECTIONS
 from advknow.gram import GramsOf
 from advknow.matching import function_distance, gradient_distance, knowledge_distance
 from advknow.passes import Measure
@@ -47,8 +48,8 @@ class Quantity(NamedTuple):
         given to the pass and, as y, one-hot labels.
       columns: name -> how to read it from the record. NAME_se is the standard error of NAME.
       shown: name -> how a report shows it.
-      counts: like columns, for what stands at the end of a row.
-      n: record -> the examples that its columns are of.
+      counts: columns that are counts; they stand after those of all quantities.
+      n: (record, column) -> how many examples that column is a mean over.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Quantity(NamedTuple):
     columns: Mapping[str, Callable[[Any], float | None]]
     shown: Mapping[str, Shown]
     counts: Mapping[str, Callable[[Any], float | None]] = {}
-    n: Callable[[Any], int] = operator.attrgetter("n")
+    n: Callable[[Any, str], int] = lambda record, column: record.n
 
 
 def _fields(*names: str, **others: str) -> dict[str, Callable[[Any], float | None]]:
@@ -97,7 +98,8 @@ ALPHAS = Quantity(
             r"$(\alpha_1 * \alpha_2)^2$",
         ),
     },
-    counts=_fields("n", "n_degenerate", "n_alpha1_above_one"),
+    counts=_fields("n", "n_degenerate", "n_alpha1_above_one", "n_alpha2"),
+    n=lambda record, column: record.n_alpha2 if column.startswith("alpha2") else record.n,
 )
 
 
@@ -130,7 +132,18 @@ QUANTITIES: tuple[Quantity, ...] = (ALPHAS, GRADIENT, FUNCTION, KNOWLEDGE)
 
 
 def measure(quantities: tuple[Quantity, ...], direction: str) -> Measure:
-    """The measure of them all; its record is a dict of theirs, by the quantities' names."""
+    """The measure of them all; its record is a dict of theirs, by the quantities' names.
+
+    Raises:
+      ValueError: an unknown direction; two quantities of one name, or two columns.
+    """
+    validate.choice("direction", direction, DIRECTIONS)
+    names = [q.name for q in quantities]
+    columns = [name for q in quantities for name in (*q.columns, *q.counts)]
+    for what, found in (("name", names), ("column", columns)):
+        twice = sorted({name for name in found if found.count(name) > 1})
+        if twice:
+            raise ValueError(f"quantities have the {what} {', '.join(twice)} twice.")
     return passes.combine({q.name: q.measure(direction) for q in quantities})
 
 
@@ -143,7 +156,7 @@ def row(quantities: tuple[Quantity, ...], found: Mapping[str, Any]) -> dict[str,
 
 def examples(quantities: tuple[Quantity, ...], found: Mapping[str, Any]) -> dict[str, int]:
     """How many examples each column is of."""
-    return {name: q.n(found[q.name]) for q in quantities for name in (*q.columns, *q.counts)}
+    return {name: q.n(found[q.name], name) for q in quantities for name in (*q.columns, *q.counts)}
 
 
 def shown(quantities: tuple[Quantity, ...]) -> dict[str, Shown]:

@@ -121,7 +121,8 @@ def write(results: Results, workdir: str | pathlib.Path) -> None:
     folder = pathlib.Path(workdir)
     files.write_json(folder / FILE, results.to_dict())
     files.write_atomically(folder / "results.csv", to_csv(results.rows))
-    files.write_atomically(folder / "records.csv", to_csv(results.records, RECORD))
+    if results.records:  # Those of earlier versions have none.
+        files.write_atomically(folder / "records.csv", to_csv(results.records, RECORD))
 
 
 def read(workdir: str | pathlib.Path) -> Results:

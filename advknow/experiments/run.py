@@ -18,7 +18,7 @@ import numpy as np
 from advknow import models
 from advknow.experiments import results, stages, tasks
 from advknow.experiments.config import ADDED, ExperimentConfig, Source, Task
-from advknow.experiments.quantities import QUANTITIES, Quantity, shown
+from advknow.experiments.quantities import ALPHAS, QUANTITIES, Quantity, shown
 from advknow.experiments.results import Results
 from advknow.experiments.stages import Attacked
 from advknow.experiments.tasks import NothingCorrectError, Parts
@@ -54,7 +54,7 @@ class _Trained(NamedTuple):
 def _finished(
     folder: pathlib.Path, config: ExperimentConfig, quantities: tuple[Quantity, ...]
 ) -> Results | None:
-    """The results in the folder, if they are those of a whole run by this advknow."""
+    """The results there, if they hold every source and every column of the quantities."""
     if not (folder / results.FILE).exists():
         return None
     found = results.read(folder)
@@ -197,7 +197,7 @@ def _sources(
     for source in of.config.sources:
         stage = f"row {source.name}"
         done = of.setting.session.unfinished.load(stage)
-        # A row of an earlier version has no records, one of other quantities lacks columns.
+        # One of other quantities lacks columns.
         if done is None or not _whole(of, done[1]):
             made = _row(of, source, sources[source.name], target, on)
             of.setting.session.unfinished.save(stage, dict, made, last=True)
@@ -243,6 +243,8 @@ def run(
       FloatingPointError: a training diverged.
       unfinished.StoppedError: `stop` asked for it.
     """
+    if ALPHAS not in quantities:
+        raise ValueError("quantities lacks ALPHAS: every table and figure of a run shows them.")
     folder = files.make_workdir(workdir)
     target_parts, source_parts = tasks.load(config)
     settings = config.to_dict()

@@ -84,7 +84,7 @@ class Sample:
         validate.integer("num_examples", self.num_examples, minimum=0)
 
     def settings(self) -> dict[str, Any]:
-        """What a workdir's figures are recognised by, ready for JSON."""
+        """The settings by which a later command recognises a workdir's figures, ready for JSON."""
         found = dataclasses.asdict(self)
         del found["data_dir"]
         return {**found, "source": str(self.source), "target": str(self.target)}

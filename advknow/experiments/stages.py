@@ -188,7 +188,7 @@ def audited(of: Setting, name: str, f: ApplyFn, x: np.ndarray) -> dict[str, Any]
         if not found.findings:
             session.progress(stage, 1, 1, "nothing found")
         if of.strict:
-            found.raise_for_findings(name)
+            found.raise_for_findings(f"the {name}" if name in ("source", "target") else name)
         session.unfinished.save(stage, dict, found.summary(), last=True)
     return found.summary()
 
@@ -224,7 +224,7 @@ def measured(
     direction: str,
     measures: tuple[quantities.Quantity, ...],
 ) -> tuple[dict[str, float | None], dict[str, int]]:
-    """The columns of a source's row that come from the pass over the examples; what each is of."""
+    """A source's columns from one pass over the examples; how many examples each is a mean over."""
     found = whole_pass(
         of.session,
         f"measure {name}",

@@ -97,7 +97,7 @@ def check_no_common_image(source_parts: Parts, target_parts: Parts, *, source: s
 
 
 def of_one(task: Task, data_dir: str | None, *, channels: int | None = None) -> Parts:
-    """The parts of a task on its own, images with so many channels if they are given.
+    """The parts of one task, undivided; with `channels`, images get so many.
 
     Raises:
       FileNotFoundError: the data set is not there; says how to get it.

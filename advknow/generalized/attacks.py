@@ -22,7 +22,7 @@ from advknow.generalized.record import Generalized, finalize
 from advknow.generalized.sums import summable, sums_of_batch, sums_of_grams, zeros
 from advknow.gram import GramsOf
 from advknow.inner_product import Loss
-from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals
+from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals, devices
 from advknow.passes.batching import Sample
 from advknow.typing import ApplyFn, Array
 
@@ -64,8 +64,8 @@ class TopAttacksOf:
         gram.check_finite("f_target", found.deviations.target)
         if not _summable(self.grams, batch.shapes):
             return found, None
-        y = f_target(batch.x[:1] if loss.constant_hessian else batch.x[: batch.count])
-        return found, gram.host_root(loss, gram.roots(loss, y))
+        y = devices.fetch(f_target(batch.x))[: 1 if loss.constant_hessian else batch.count]
+        return found, gram.host_root(loss, devices.fetch(gram.roots(loss, y)))
 
 
 def _summable(grams: GramsOf, shapes: Shapes) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from advknow import gram, losses, passes, validate
 from advknow.gram import GramsOf
 from advknow.inner_product import Loss
-from advknow.matching.distances import check_responses
+from advknow.matching.distances import check_columns
 from advknow.matching.outputs import OutputsOf
 from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals, devices
 from advknow.passes.batching import Sample
@@ -167,9 +167,14 @@ def gap_to_labels(reads: OutputsOf | GramsOf) -> Measure:
         square = float(np.sum(gram.norms(found[reads].root_target, gap[:, None]) ** 2))
         return Totals({"count": batch.count, "square": square}, None)
 
+    def zero(shapes: Shapes) -> Totals:
+        assert shapes.responses is not None, "y is needed"
+        check_columns(shapes.responses, shapes.outputs[reads.target or "f_target"])
+        return Totals({"count": np.zeros(()), "square": np.zeros(())}, None)
+
     return Measure(
         needs=(reads,),
-        zero=lambda shapes: Totals({"count": np.zeros(()), "square": np.zeros(())}, None),
+        zero=zero,
         of_batch=of_batch,
         record=lambda totals, shapes: float(totals.sums["square"] / totals.sums["count"]) ** 0.5,
     )
@@ -184,7 +189,6 @@ def label_gap(
     **run: Unpack[Run],
 ) -> float:
     """|y - f_T|_{D,H_T}, the middle of Theorem 3 (theory.md section 4); y as in KTD, (N, d)."""
-    check_responses(y)
     return passes.run(
         gap_to_labels(OutputsOf(losses.get(loss), source=None)),
         {"f_target": f_target},

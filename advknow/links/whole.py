@@ -17,18 +17,18 @@ import numpy as np
 
 from advknow import losses, passes
 from advknow.alphas import Perturbation, Transferability, both_directions, small_eps_alphas
+from advknow.alphas.finite import checked_attack
 from advknow.generalized import Generalized, all_attacks
 from advknow.gram import GramsOf
 from advknow.inner_product import Loss
 from advknow.links.theorems import Inequality, gap_to_labels, path_integral
 from advknow.matching import FunctionMatching, GradientMatching, KnowledgeTransfer
 from advknow.matching.distances import (
-    check_responses,
     function_distance,
     gradient_distance,
     knowledge_distance,
 )
-from advknow.passes import Batch, Measure, Need, Run, Totals
+from advknow.passes import Batch, Measure, Need, Run, Totals, devices
 from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn
 
 
@@ -99,7 +99,7 @@ def mean_input() -> Measure:
     """The mean of x, in float64, of one example's shape."""
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
-        summed = np.asarray(batch.x[: batch.count], np.float64).sum(axis=0)
+        summed = np.asarray(devices.fetch(batch.x)[: batch.count], np.float64).sum(axis=0)
         return Totals({"count": batch.count, "x": summed}, None)
 
     return Measure(
@@ -124,6 +124,7 @@ def links(
       with_y: whether the pass has y: KTD and |y - f_T| need it.
     """
     grams = GramsOf(losses.get(loss), source_loss)
+    attack = None if attack is None else checked_attack(attack)
     source, target = (Perturbation(name, attack) for name in ("f_source", "f_target"))
     measures = {
         "alphas": small_eps_alphas(grams) if attack is None else both_directions(source, target),
@@ -226,8 +227,6 @@ def chain(
     check_samples(x=x, y=y)
     if attack is not None and key is None:
         raise TypeError("attack needs key, such as jax.random.key(0).")
-    if y is not None:
-        check_responses(y)
     models = {"f_source": f_source, "f_target": f_target}
     first = links(loss, source_loss=source_loss, attack=attack, with_y=y is not None)
     how = passes.checked(run)

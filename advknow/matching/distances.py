@@ -152,7 +152,7 @@ def function_distance(reads: OutputsOf | GramsOf) -> Measure:
         zero=zero,
         of_batch=of_batch,
         record=lambda totals, shapes: finalize_outputs(
-            totals.sums, FunctionMatching, eps=shapes.eps, loss=reads.loss.name
+            totals.sums, FunctionMatching, eps=_eps(reads, shapes), loss=reads.loss.name
         ),
     )
 
@@ -182,9 +182,16 @@ def knowledge_distance(reads: OutputsOf | GramsOf) -> Measure:
         zero=zero,
         of_batch=of_batch,
         record=lambda totals, shapes: finalize_outputs(
-            totals.sums, KnowledgeTransfer, eps=shapes.eps, loss=reads.loss.name
+            totals.sums, KnowledgeTransfer, eps=_eps(reads, shapes), loss=reads.loss.name
         ),
     )
+
+
+def _eps(reads: OutputsOf | GramsOf, shapes: Shapes) -> float:
+    """The rounding of what is summed: that of the source's outputs, or of the gradients beside."""
+    if isinstance(reads, GramsOf) or reads.source is None:
+        return shapes.eps
+    return shapes.output_eps[reads.source]
 
 
 def _no_outputs(d: int, m: int, reads: OutputsOf | GramsOf) -> Totals:
@@ -279,22 +286,12 @@ def knowledge_transfer(
         floats.
     """
     resolved = losses.get(loss)
-    check_responses(y)
     models = {"f_source": f_source}
     if f_target is not None:
         models["f_target"] = f_target
     at_target = f_target is not None and not resolved.constant_hessian
     measure = knowledge_distance(OutputsOf(resolved, target="f_target" if at_target else None))
     return passes.run(measure, models, x, y=y, stage="outputs", **passes.checked(run))
-
-
-def check_responses(y: Sample) -> None:
-    """Raises ValueError where y is an array of another rank than (N, d)."""
-    if getattr(y, "ndim", 2) != 2:
-        raise ValueError(
-            f"y has shape {tuple(y.shape)}; (N, d) floats are needed. Of class labels make one-hot "  # type: ignore[union-attr]
-            "vectors: jax.nn.one_hot(labels, d)."
-        )
 
 
 def check_columns(responses: int, num_outputs: int) -> None:

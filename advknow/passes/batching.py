@@ -49,6 +49,11 @@ def _paired(x: Sample, y: Sample | None) -> Iterator[tuple[ArrayLike, Any]]:
                     f"y has {done + held} rows and x at least {done + count}; one row of y for "
                     "each example is needed."
                 )
+            if getattr(following, "ndim", 2) != 2:
+                raise ValueError(
+                    f"y has shape {tuple(following.shape)}; (N, d) floats are needed. Of class "
+                    "labels make one-hot vectors: jax.nn.one_hot(labels, d)."
+                )
             validate.inputs("y", following)
             following = np.asarray(following)
             rest = following if rest is None else np.concatenate([rest, following])

@@ -81,13 +81,13 @@ def _prepared(models: Mapping[str, ApplyFn], sharding: Sharding) -> dict[str, Ap
 
 def _shapes(models: Mapping[str, ApplyFn], x: Array, y: np.ndarray | None) -> Shapes:
     specs = {name: output_spec(f, x, name=name) for name, f in models.items()}
-    dtypes = (x.dtype, *(spec.dtype for spec in specs.values()))
     return Shapes(
         inputs=tuple(x.shape[1:]),
         dtype=x.dtype,
         outputs={name: spec.shape[-1] for name, spec in specs.items()},
         responses=None if y is None else y.shape[-1],
-        eps=max(float(jnp.finfo(dtype).eps) for dtype in dtypes),
+        eps=float(jnp.finfo(x.dtype).eps),
+        output_eps={name: float(jnp.finfo(spec.dtype).eps) for name, spec in specs.items()},
     )
 
 
@@ -172,7 +172,12 @@ def states(
                 f"the delta of {name} has shape {delta.shape}; that of x, "
                 f"{getattr(x, 'shape', None)}, is needed."
             )
-    done = 0 if state is None else state.done
+    done, n = 0 if state is None else state.done, batching.total(x)
+    if n is not None and done > n:
+        raise ValueError(
+            f"{done} examples are done and x has {n}: the state is of another sample; remove it to "
+            "begin again."
+        )
     shapes = None
     for piece, count, rows in batching.batches(x, batch_size, y, skip=done, sharding=sharding):
         if shapes is None:

@@ -28,7 +28,8 @@ class Shapes(NamedTuple):
       inputs: of one example. dtype: of x.
       outputs: how many each model has, by the model's name.
       responses: columns of y; None without y.
-      eps: rounding of the least accurate dtype among x and the outputs.
+      eps: rounding of x's dtype, which is that of the gradients.
+      output_eps: rounding of each model's outputs, by the model's name.
     """
 
     inputs: tuple[int, ...]
@@ -36,6 +37,7 @@ class Shapes(NamedTuple):
     outputs: Mapping[str, int]
     responses: int | None
     eps: float
+    output_eps: Mapping[str, float]
 
     @property
     def num_inputs(self) -> int:

@@ -1,4 +1,4 @@
-"""Results into tables and figures, for people; imports no JAX.
+"""Results into tables and figures, for people; no JAX code.
 
 poster      the figures that the poster prints
 tables      text and Markdown tables of the experiments, the poster's figures beside ours

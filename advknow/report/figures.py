@@ -18,7 +18,7 @@ COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#7
 def experiment_figure(results: Results) -> Figure:
     """One panel a quantity that asks for one; a point a source, with its standard errors."""
     panels = {name: how.panel for name, how in results.columns().items() if how.panel}
-    figure = Figure(figsize=(3.0 + 2.7 * len(panels), 4.0), layout="constrained")
+    figure = Figure(figsize=(2.0 + 3.0 * len(panels), 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     correlations = results.correlations()
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]

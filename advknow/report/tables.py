@@ -112,7 +112,7 @@ def notes(results: Results) -> list[str]:
 
 
 def _chain(results: Results) -> list[list[str]]:
-    """The paper's chain, source by source; [] where the results are older than it."""
+    """The paper's chain, source by source; [] where the results have no distances."""
     columns = results.columns(table="chain")
     if not columns:
         return []

@@ -40,8 +40,14 @@ def write_json(path: str | pathlib.Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: pathlib.Path, *needed: str) -> dict[str, Any]:
-    """The content of a file of JSON, an object that holds at least the names `needed`.
+def read_json(
+    path: pathlib.Path, *needed: str, cure: str = "remove it, or choose another workdir"
+) -> dict[str, Any]:
+    """The content of a file of JSON, an object.
+
+    Args:
+      path: the file. *needed: names that the object must hold.
+      cure: what to do where it does not, for the message.
 
     Raises:
       FileNotFoundError: there is none. ValueError: it is damaged, or no such object.
@@ -49,15 +55,10 @@ def read_json(path: pathlib.Path, *needed: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON or of UTF-8
-        raise ValueError(
-            f"{path} is damaged, not valid JSON ({error}); remove it, or choose another workdir."
-        ) from error
+        raise ValueError(f"{path} is damaged, not valid JSON ({error}); {cure}.") from error
     missing = [name for name in needed if not isinstance(found, dict) or name not in found]
     if missing or not isinstance(found, dict):
-        raise ValueError(
-            f"{path} does not hold {', '.join(missing) or 'an object'}; remove it, or choose "
-            "another workdir."
-        )
+        raise ValueError(f"{path} does not hold {', '.join(missing) or 'an object'}; {cure}.")
     return found
 
 
@@ -89,7 +90,7 @@ def claim(
     Args:
       workdir: the folder.
       config: the settings.
-      added: settings that older configurations lack, by name, and what they were then.
+      added: settings that configurations of earlier versions lack: name -> the value in force then.
 
     Raises:
       ValueError: the folder holds a run with other settings; the message shows the difference.
@@ -99,7 +100,9 @@ def claim(
     if not path.exists():
         write_json(path, wanted)
         return
-    different = _differences(read_json(path), wanted, added or {})
+    # Without its settings nobody could tell what the rest of the folder belongs to.
+    found = read_json(path, cure="choose another workdir")
+    different = _differences(found, wanted, added or {})
     if different:
         shown = "; ".join(different[:6]) + (" ..." if len(different) > 6 else "")
         raise ValueError(

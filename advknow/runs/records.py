@@ -14,7 +14,7 @@ RECORD = ("source", "target", "quantity", "value", "standard_error", "n")
 def long_records(
     row: Mapping[str, Any], *, target: str, counts: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """A row as long records, one a number that is there.
+    """The row as long records: one for each number that is not None.
 
     Args:
       row: with the key "source"; NAME_se becomes the standard error of NAME.

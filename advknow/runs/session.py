@@ -25,7 +25,7 @@ class Session(NamedTuple):
 
     Attributes:
       folder: the workdir, None where nothing is kept.
-      ends_with: name of the file in it that a whole run ends with.
+      ends_with: name of the file that is written last: where it is there, the run is finished.
       unfinished, journal: its snapshots and its metrics.jsonl.
       progress: the screen.
       sharding: over devices.
@@ -57,7 +57,7 @@ def session(
 
     Args:
       folder: the workdir; None: nothing is kept.
-      ends_with: name of the file in it that a whole run ends with.
+      ends_with: name of the file that is written last: where it is there, the run is finished.
       progress: told how far each stage is.
       save_interval: seconds between two snapshots of unfinished work.
       stop: asked after every step and batch; when it returns True the work so far is saved, and

@@ -17,7 +17,7 @@ Config = TypeVar("Config")
 
 
 def _accepted(text: str, kind: Any, name: str) -> Any:
-    """The value of that type that the text writes; other types are left to the dataclass."""
+    """The text read as a value of that type; whether it is allowed is left to the dataclass."""
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if types.NoneType in kinds and text == "None":
         return None
@@ -45,8 +45,8 @@ def replaced(config: Config, path: str, value: Any, *, text: bool = False, at: s
     Args:
       config: a dataclass.
       path: the field's dotted name, see the module.
-      value: its value, or where `text` is True how a command line writes it: a tuple of strings
-        with commas, None as None.
+      value: the new value; with text=True a string as on a command line, "a,b" for a tuple of
+        strings and "None" for None.
       text: see there.
       at: the dotted name of `config` itself, for messages.
 
@@ -60,9 +60,12 @@ def replaced(config: Config, path: str, value: Any, *, text: bool = False, at: s
     kinds = typing.get_type_hints(type(config))
     validate.choice("setting", name, [f"{at}.{known}".strip(".") for known in kinds])
     old = getattr(config, field)
+    items = isinstance(old, tuple) and bool(old) and all(map(dataclasses.is_dataclass, old))
+    if items and not rest:
+        raise ValueError(f"{name} has items; set a field of one of them, {name}.NAME.FIELD=VALUE.")
     if not rest:
         new = _accepted(value, kinds[field], name) if text else value
-    elif isinstance(old, tuple):
+    elif items:
         chosen, _, inner = rest.partition(".")
         validate.choice(name, chosen, ("*", *(item.name for item in old)))
         if not inner:

@@ -256,7 +256,7 @@ def run(
     Args:
       config: settings; with files only level, num_steps and batch_size are read.
       workdir: folder, made if it is not there.
-      data_file, weights_file: in the format of `synthetic_files`; both or neither.
+      data_file, weights_file: in the format of `advknow.synthetic.files`; both or neither.
       progress: called with (stage, done, total, note).
       command: what made it, for the record.
       stop: asked after every step; when it returns True the steps so far are saved.

@@ -95,10 +95,10 @@ def test_padding_adds_nothing():
     np.testing.assert_allclose(alpha1, expected_alpha1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("which", ["deviation_11", "deviation_12", "denominator"])
+@pytest.mark.parametrize("which", ["deviation_11", "denominator"])
 def test_degenerate_examples_are_counted_and_left_out(which):
     d11, d12, numerator, denominator = _deviations(4, 10)
-    {"deviation_11": d11, "deviation_12": d12, "denominator": denominator}[which][[2, 7]] = 0.0
+    {"deviation_11": d11, "denominator": denominator}[which][[2, 7]] = 0.0
     sums, alpha1, used = _of_batch((d11, d12, numerator, denominator))
     chex.assert_tree_all_finite((sums, alpha1))
     assert (sums.degenerate.sum(), sums.used.sum(), sums.nonfinite.sum()) == (2, 8, 0)
@@ -108,13 +108,30 @@ def test_degenerate_examples_are_counted_and_left_out(which):
     np.testing.assert_allclose(sums.outer.sum(axis=0), kept.outer.sum(axis=0), atol=1e-6)
 
 
-def test_what_is_not_above_the_noise_is_degenerate():
+def test_an_example_without_a_direction_keeps_its_alpha1():
+    d11, d12, numerator, denominator = _deviations(4, 10)
+    d12[[2, 7]] = 0.0
+    sums, _, used = _of_batch((d11, d12, numerator, denominator))
+    assert used.all()
+    assert (sums.used.sum(), sums.directed.sum(), sums.degenerate.sum()) == (10, 8, 0)
+    ratio = numerator / denominator
+    np.testing.assert_allclose(sums.alpha1.sum(), ratio.sum(), rtol=1e-6)
+    keep = [i for i in range(10) if i not in (2, 7)]
+    kept = _of_batch(tuple(a[keep] for a in (d11, d12, numerator, denominator)))[0]
+    # Its matrix is 0: in both sums of matrices it is not there.
+    for name in ("outer", "weighted_outer"):
+        matrices = (getattr(s, name).sum(axis=0) for s in (sums, kept))
+        np.testing.assert_allclose(*matrices, atol=1e-6)
+    np.testing.assert_allclose(sums.alpha1_squared.sum(), (ratio[keep] ** 2).sum(), rtol=1e-6)
+
+
+def test_what_is_not_above_the_noise_has_no_direction():
     d11, d12, numerator, denominator = _deviations(5, 6)
     length = np.linalg.norm(d12, axis=1)
     noise = np.where(np.arange(6) < 2, 1.01, 0.99) * length
     sums, _, used = _of_batch((d11, d12, numerator, denominator), noise_12=noise)
-    assert sums.degenerate.sum() == 2
-    np.testing.assert_array_equal(used, np.arange(6) >= 2)
+    assert (sums.degenerate.sum(), sums.directed.sum()) == (0, 4)
+    assert used.all()
     sums, _, _ = _of_batch((d11, d12, numerator, denominator), noise_11=np.full(6, 1e3))
     assert sums.degenerate.sum() == 6
 

@@ -55,7 +55,18 @@ def test_one_pass_equals_the_measures_on_their_own(sample, direction):
     row = quantities.row(QUANTITIES, found)
     np.testing.assert_allclose(row["rho2"], 1 - row["gmd_relative"] ** 2, rtol=1e-12)
     assert next(iter(row)) == "alpha1"
-    assert list(row)[-3:] == ["n", "n_degenerate", "n_alpha1_above_one"]
+    assert list(row)[-4:] == ["n", "n_degenerate", "n_alpha1_above_one", "n_alpha2"]
+
+
+def test_two_of_one_name_or_column_and_an_unknown_direction_are_refused():
+    again = quantities.FUNCTION._replace(name="transfer")
+    with pytest.raises(ValueError, match="quantities have the name transfer twice"):
+        quantities.measure((*QUANTITIES, again), DIRECTIONS[0])
+    again = quantities.FUNCTION._replace(name="again")
+    with pytest.raises(ValueError, match="quantities have the column fmd, fmd_relative twice"):
+        quantities.measure((*QUANTITIES, again), DIRECTIONS[0])
+    with pytest.raises(ValueError, match="direction='both' is not known"):
+        quantities.measure(QUANTITIES, "both")
 
 
 def test_gram_matrices_are_computed_once_for_all(sample, monkeypatch):
@@ -90,6 +101,8 @@ def test_hostile_input_is_named(sample):
     measure = quantities.measure(QUANTITIES, DIRECTIONS[0])
     with pytest.raises(ValueError, match="y has 2 columns and f_target returns 3 outputs"):
         passes.run(measure, models, x, stage="", **{**given, "y": given["y"][:, :2]})
+    with pytest.raises(ValueError, match="the deltas of f_\w+ are needed: it has no attack"):
+        passes.run(measure, models, x, stage="", y=given["y"])
     deltas = {**given["deltas"], "f_target": given["deltas"]["f_target"][:3]}
     with pytest.raises(ValueError, match=r"the delta of f_target has shape \(3, 12\)"):
         passes.run(measure, models, x, stage="", **{**given, "deltas": deltas})

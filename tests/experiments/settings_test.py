@@ -52,6 +52,11 @@ def test_settings_come_in_order_and_after_the_short_ones():
         ("sources.lenet.width=1", r"sources='lenet' is not known; accepted: \*, MLP, LeNet"),
         ("sources.LeNet=1", "sources.LeNet is an item; set one of its fields"),
         ("sources.*.model=vgg", "model='vgg' is not known"),
+        ("sources=LeNet", "sources has items; set a field of one of them"),
+        ("target.classes.x=1", "target.classes has no fields"),
+        ("sources.LeNet.name=target", "'target' is the target's own name"),
+        ("sources.*.similarity=5", "similarity=5.0 must be a finite number >= 0 and <= 1"),
+        ("experiment=know2adv", "experiment names what is run"),
     ],
 )
 def test_what_is_no_setting_is_refused_by_name(setting, message):

@@ -190,6 +190,11 @@ def test_label_gap_of_a_weighted_norm():
     np.testing.assert_allclose(label_gap(f_target=TARGET, x=X, y=Y, loss="kl"), expected, rtol=1e-5)
 
 
+def test_label_gap_needs_a_column_for_each_output():
+    with pytest.raises(ValueError, match="y has 1 columns and f_target returns 3 outputs"):
+        label_gap(f_target=TARGET, x=X, y=Y[:, :1])
+
+
 def test_batches_and_their_size_do_not_matter(found):
     batches = [X[:7], X[7:]]
     other = chain(SOURCE, TARGET, batches, y=[Y[:20], Y[20:]], batch_size=5)

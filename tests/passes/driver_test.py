@@ -88,6 +88,13 @@ def test_it_goes_on_from_every_state_and_repeats_nothing():
         np.testing.assert_array_equal(passes.record(measure, last)["a"][1], whole["a"][1])
 
 
+def test_a_state_beyond_the_sample_is_refused():
+    measure = total(Doubled("d"))
+    *_, state = passes.states(measure, MODELS, X, batch_size=5)
+    with pytest.raises(ValueError, match="23 examples are done and x has 10"):
+        next(passes.states(measure, MODELS, X[:10], batch_size=5, state=state))
+
+
 def _seen(**given):
     """The batches of a pass."""
     batches = []
@@ -111,11 +118,12 @@ def test_batches_are_padded_and_know_where_they_are():
     np.testing.assert_array_equal(batches[-1].x[3:], np.repeat(X[-1:], 7, axis=0))
 
 
-def test_shapes_are_of_the_sample_and_of_the_least_accurate_dtype():
+def test_shapes_are_of_the_sample_and_of_the_outputs():
     shapes = _seen(y=Y)[0].shapes
     assert (shapes.inputs, shapes.num_inputs, shapes.responses) == ((4,), 4, 2)
     assert shapes.outputs == {"f": 3, "g": 2}
-    assert shapes.eps == float(jnp.finfo("bfloat16").eps)
+    assert shapes.eps == float(jnp.finfo("float32").eps)
+    assert shapes.output_eps == {"f": shapes.eps, "g": float(jnp.finfo("bfloat16").eps)}
 
 
 def test_each_example_has_its_own_key_whatever_the_batches():
@@ -142,6 +150,8 @@ def test_progress_is_told_of_every_batch():
         ({"x": X[:0]}, ValueError, "at least one example"),
         ({"x": 3}, TypeError, "must be an array"),
         ({"y": Y[:5]}, ValueError, "y has 5 rows and x at least"),
+        ({"y": Y[:, 0]}, ValueError, r"y has shape \(23,\).*one_hot"),
+        ({"y": iter([Y[:, 0]])}, ValueError, r"y has shape \(23,\).*one_hot"),
     ],
 )
 def test_what_is_no_sample_is_refused(given, error, message):
@@ -153,6 +163,17 @@ def test_an_argument_that_there_is_not_is_refused_by_name():
     settings = {"attack": attacks.fgsm(eps=0.1), "key": jax.random.key(0)}
     with pytest.raises(TypeError, match="argument='batchsize' is not known.*'batch_size'"):
         transferability(MODELS["f"], MODELS["f"], X, batchsize=3, **settings)
+
+    # An attack that cannot be hashed is an attack all the same.
+    @dataclasses.dataclass
+    class Attack:
+        eps: float
+
+        def __call__(self, f, x, key):
+            return self.eps * jnp.ones_like(x)
+
+    found = transferability(MODELS["f"], MODELS["f"], X, **{**settings, "attack": Attack(0.1)})
+    assert found.alpha1 == 1.0
     # What only the driver takes does not slip through either.
     with pytest.raises(TypeError, match="argument='y' is not known; accepted: batch_size"):
         transferability(MODELS["f"], MODELS["f"], X, y=Y, **settings)

@@ -7,6 +7,7 @@ must be below the second with the same content, bit for bit, but for times, vers
 and what the second has beside. Prints a line a file, exits with 1 where one differs.
 """
 
+import csv
 import json
 import pathlib
 import sys
@@ -42,6 +43,9 @@ def compared(before, after):
     if before.suffix == ".npz":
         with np.load(before) as a, np.load(after) as b:
             return [name for name in a.files if not np.array_equal(a[name], b[name])]
+    if before.suffix == ".csv":
+        a, b = (list(csv.DictReader(path.read_text().splitlines())) for path in (before, after))
+        return list(differences(a, b))
     return [] if before.read_bytes() == after.read_bytes() else ["other bytes"]
 
 

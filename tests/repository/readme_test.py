@@ -11,6 +11,9 @@ import pytest
 from flax_models import Linen, Nnx, X, linen, nnx
 from launching import ROOT
 
+from advknow import passes
+from advknow.experiments import quantities
+
 READMES = sorted(
     path
     for path in (
@@ -95,6 +98,25 @@ def _given():
 def test_every_python_block_runs(path, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(block, str(path), "exec"), _given() if "nnx_module" in block else {})
+
+
+def test_the_new_quantity_of_the_readme_can_be_measured():
+    (block,) = _blocks(ROOT / "advknow" / "experiments" / "README.md", "python")
+    made = {}
+    exec(compile(block, "experiments/README.md", "exec"), made)
+    models = {
+        f"f_{role}": lambda x: x @ np.ones((6, 2), np.float32) for role in ("source", "target")
+    }
+    found = passes.run(
+        quantities.measure(made["MINE"], "source_to_target"),
+        models,
+        X,
+        y=np.eye(2)[np.arange(len(X)) % 2],
+        deltas={name: 0.1 * X for name in models},
+        stage="",
+    )
+    assert quantities.row(made["MINE"], found)["fooling_rate"] == 0.0
+    assert quantities.examples(made["MINE"], found)["fooling_rate"] == len(X)
 
 
 def test_the_example_prints_what_stands_beside_it(capsys):

@@ -218,7 +218,7 @@ TABLE = [
      "damaged"),
     ("arrays of another model", of_another_model, ValueError, "does not fit its own description"),
     ("state of another training", another_state, ValueError, "holds another training's state"),
-    ("config.json cut", claimed(b'{"seed": '), ValueError, "config.json is damaged, not valid JSON"),
+    ("config.json cut", claimed(b'{"seed": '), ValueError, "; choose another workdir."),
     ("config.json of bytes", claimed(b"\xff\xfe\x00"), ValueError, "config.json is damaged, not valid JSON"),
     ("config.json of a list", claimed(b"[]"), ValueError, "config.json does not hold an object"),
     ("config.json of another seed", claimed(b'{"seed": 1}'), ValueError, "seed: 1 -> 0"),
