@@ -29,7 +29,7 @@ from advknow.alphas import (
     small_eps_transferability,
     transferability,
 )
-from advknow.audit import Audit, check_model
+from advknow.audit import Audit, check_model, check_record
 from advknow.generalized import Generalized, generalized_transferability
 from advknow.links import Chain, Paths, chain
 from advknow.version import __version__
@@ -46,6 +46,7 @@ __all__ = [
     "attacks",
     "chain",
     "check_model",
+    "check_record",
     "from_deltas",
     "generalized_transferability",
     "inner_product",

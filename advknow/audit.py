@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from advknow import validate
-from advknow.alphas import perturb
+from advknow.alphas import Transferability, perturb
 from advknow.attacks import objectives, pgd
 from advknow.passes import keys
 from advknow.passes.apply_fn import as_pytree, output_spec
@@ -97,6 +97,36 @@ class Audit:
         if self.findings:
             told = "; ".join(f"{f.name}: {f.message}" for f in self.findings)
             raise AuditError(f"{name} is not to be trusted: {told}")
+
+
+# Shares of the examples of a measurement that are beyond chance or rounding.
+ABOVE_ONE, DEGENERATE = 0.05, 0.1
+
+
+def check_record(record: Transferability) -> tuple[Finding, ...]:
+    """What a measurement itself says against its alphas.
+
+    flag                 raised when                          what it spoils
+    alpha1_above_one     alpha1 > 1 for > 5 % of n            alpha1: its denominator is no maximum
+    degenerate_examples  > 10 % of the examples are left out  all alphas: of what is left
+    """
+    findings = []
+    above, n = record.n_alpha1_above_one, record.n
+    if above > ABOVE_ONE * n:
+        message = (
+            f"alpha1 > 1 for {above} of {n} examples: the attack on the receiving model is no "
+            "maximum of the outputs' distance that alpha1 is evaluated in; let attacks raise that "
+            "(objective='output_deviation'), or take more steps"
+        )
+        findings.append(Finding("alpha1_above_one", message, above / n, ABOVE_ONE))
+    left_out, total = record.n_degenerate, record.n + record.n_degenerate
+    if left_out > DEGENERATE * total:
+        message = (
+            f"{left_out} of {total} examples are left out: their model does not move beyond the "
+            "rounding of its outputs under its own attack; a larger eps, or outputs of 32 bits"
+        )
+        findings.append(Finding("degenerate_examples", message, left_out / total, DEGENERATE))
+    return tuple(findings)
 
 
 @jax.jit

@@ -34,8 +34,12 @@ def number(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
-) -> None:
-    """Raises TypeError or ValueError unless `value` is a finite real number in the range."""
+) -> float:
+    """The value as a Python float; Python, NumPy and JAX scalars are accepted.
+
+    Raises:
+      TypeError, ValueError: it is no finite real number in the range.
+    """
     wanted = "a finite number"
     if above is not None:
         wanted += f" > {above:g}"
@@ -43,6 +47,7 @@ def number(
         wanted += f" >= {minimum:g}"
     if maximum is not None:
         wanted += f" and <= {maximum:g}"
+    value = _scalar(value)
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}={value!r} ({type(value).__name__}) must be {wanted}.")
     v = float(value)
@@ -53,15 +58,29 @@ def number(
         or (above is not None and v <= above)
     ):
         raise ValueError(f"{name}={value!r} must be {wanted}.")
+    return v
+
+
+def _scalar(value: object) -> object:
+    """The number in an array without axes, if it can be looked at."""
+    if getattr(value, "ndim", None) == 0 and is_concrete(value):
+        return value.item()  # type: ignore[attr-defined]
+    return value
 
 
 def integer(
     name: str, value: object, *, minimum: int | None = None, maximum: int | None = None
-) -> None:
-    """Raises TypeError or ValueError unless `value` is an integer in the range."""
+) -> int:
+    """The value as a Python integer; Python, NumPy and JAX integers are accepted.
+
+    Raises:
+      TypeError, ValueError: it is no integer in the range.
+    """
+    value = _scalar(value)
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}={value!r} ({type(value).__name__}) must be an integer.")
     number(name, value, minimum=minimum, maximum=maximum)
+    return int(value)
 
 
 def is_concrete(*arrays: object) -> bool:
@@ -101,6 +120,11 @@ def inputs(
         raise ValueError(
             f"{name} has shape {tuple(x.shape)}; at least one example, and one number in each, is "
             "needed."
+        )
+    if not getattr(x.dtype, "isnative", True):
+        raise TypeError(
+            f"{name} has dtype {x.dtype.str}, in another byte order than this machine's; "
+            f"{name}.astype({name}.dtype.newbyteorder('=')) is accepted."
         )
     if not np.issubdtype(x.dtype, np.floating) and str(x.dtype) != "bfloat16":
         raise TypeError(

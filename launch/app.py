@@ -1,5 +1,7 @@
 """What every launcher shares: absl flags, one-line errors, a private compilation cache."""
 
+import codecs
+import io
 import os
 import pathlib
 import shlex
@@ -9,6 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags, logging
+
+# How the tables are spelt where the terminal has no more letters.
+ASCII = {"²": "^2", "±": "+-", "→": "->", "≤": "<=", "∇": "grad ", "∘": " o ", "é": "e", "ö": "oe"}
 
 QUIET = flags.DEFINE_bool("quiet", False, "Print nothing but the results and errors.")
 COMPILATION_CACHE = flags.DEFINE_string(
@@ -56,6 +61,42 @@ def _join_processes() -> None:
         raise ValueError(f"the processes could not be joined: {error}") from error
     if jax.process_index() != 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+
+
+def _expand_home() -> None:
+    """A ~ at the start of a path: no shell expands it behind the = of a flag."""
+    for name in flags.FLAGS:
+        value = flags.FLAGS[name].value
+        if isinstance(value, str) and value.startswith("~"):
+            flags.FLAGS[name].value = os.path.expanduser(value)
+
+
+def _print_anywhere() -> None:
+    """What the terminal's encoding lacks is spelt in ASCII, in place of an error."""
+    codecs.register_error("advknow-ascii", _spelt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="advknow-ascii")
+
+
+def _spelt(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    return "".join(ASCII.get(character, "?") for character in lacking), error.end
+
+
+def _check_devices() -> None:
+    """Raises ValueError where JAX finds none of the devices that it is told to use."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # JAX asserts that it has a backend
+        why = (str(error).splitlines() or ["no backend"])[0]
+        raise ValueError(
+            f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')!r}: JAX finds no such device here "
+            f"({why}); unset it, or JAX_PLATFORMS=cpu."
+        ) from error
 
 
 def _use_compilation_cache() -> None:
@@ -172,6 +213,10 @@ def run(
                 file=sys.stderr,
             )
             sys.exit(2)
+        _expand_home()
+        _print_anywhere()
+        # What a notebook chose for its own process; nothing is shown on a screen here.
+        os.environ["MPLBACKEND"] = "agg"
         # orbax tells of every file it writes.
         logging.set_verbosity(logging.WARNING)
         if resumes():
@@ -181,6 +226,7 @@ def run(
 
         try:
             _join_processes()
+            _check_devices()
             _use_compilation_cache()
             programs = _count_programs()
             main()

@@ -42,6 +42,10 @@ CHANGES: dict[str, tuple[Callable[..., Any], str]] = {
         flags.DEFINE_float,
         "Radius of the attack in [0, 1] pixel units, steps in proportion; the preset's by default.",
     ),
+    "objective": (
+        functools.partial(flags.DEFINE_enum, enum_values=["cross_entropy", "output_deviation"]),
+        "What the attacks raise; alpha1 is evaluated in the outputs' distance, output_deviation.",
+    ),
     "num_examples": (
         flags.DEFINE_integer,
         "Measure on at most so many target test images; 0 for all.",
@@ -123,7 +127,7 @@ def main(experiment: str, usage: str, slips: Callable[[], dict[str, bool]] = lam
             figure = pathlib.Path(workdir) / "figure.png"
             figures.save(figures.experiment_figure(results), figure)
         print(tables.text(results))
-        print("\n".join(tables.audit(results.audit)))
+        print("\n".join([*tables.audit(results.audit), *tables.findings(results.findings)]))
         if not app.QUIET.value:
             print(tables.times(results))
         print(

@@ -16,6 +16,12 @@ NUM_STEPS = flags.DEFINE_integer("num_steps", 50, "Steps of pgd, each of eps/10.
 INDEX = flags.DEFINE_integer(
     "index", 0, "Which attack of singular, from 0, in the small-eps limit."
 )
+OBJECTIVE = flags.DEFINE_enum(
+    "objective",
+    "cross_entropy",
+    ["cross_entropy", "output_deviation"],
+    "What fgsm and pgd raise; alpha1 is evaluated in the outputs' distance, output_deviation.",
+)
 NUM_EXAMPLES = flags.DEFINE_integer(
     "num_examples", 0, "Measure on at most so many test images; 0 for all."
 )
@@ -39,7 +45,7 @@ def main() -> None:
     from advknow.report import commands
 
     before = pair.written("measure.json")
-    attack = Named(ATTACK.value, EPS.value, NUM_STEPS.value, INDEX.value)
+    attack = Named(ATTACK.value, EPS.value, NUM_STEPS.value, INDEX.value, OBJECTIVE.value)
     found = measure(
         pair.sample(NUM_EXAMPLES.value),
         pair.WORKDIR.value,

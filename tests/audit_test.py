@@ -1,5 +1,6 @@
 """The audit: each spoilt model raises exactly its flags, and sound ones none."""
 
+import dataclasses
 import json
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from blobs import blobs
 
-from advknow import check_model, models
+from advknow import Transferability, check_model, check_record, models
 from advknow.audit import FLAGS, AuditError
 
 GENERATOR = np.random.default_rng(9)
@@ -120,3 +121,30 @@ def test_a_resnet_in_train_mode_is_seen():
 def test_hostile_input(change, message):
     with pytest.raises(ValueError, match=message):
         check_model(**{"f": sound, "x": X, **change})
+
+
+def _record(n, degenerate=0, above=0):
+    """A measurement of which only the counts matter."""
+    fields = dict.fromkeys(field.name for field in dataclasses.fields(Transferability))
+    return Transferability(
+        **{**fields, "n": n, "n_degenerate": degenerate, "n_alpha1_above_one": above}
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "flags"),
+    [
+        (_record(100), []),
+        (_record(100, degenerate=10, above=5), []),
+        (_record(100, above=6), ["alpha1_above_one"]),
+        (_record(20, above=20), ["alpha1_above_one"]),
+        (_record(80, degenerate=20), ["degenerate_examples"]),
+        (_record(10, degenerate=990, above=3), ["alpha1_above_one", "degenerate_examples"]),
+    ],
+)
+def test_a_measurement_speaks_against_its_own_alphas(record, flags):
+    found = check_record(record)
+    assert [finding.name for finding in found] == flags
+    for finding in found:
+        assert finding.value > finding.limit
+        assert str(record.n) in finding.message or str(record.n_degenerate) in finding.message

@@ -10,9 +10,11 @@ from advknow.attacks.singular_vectors import singular
 from advknow.typing import AttackFn
 
 ATTACKS: dict[str, Callable[..., AttackFn]] = {
-    "fgsm": lambda *, eps, **_: fgsm(eps=eps, random_start=True),
-    "pgd": lambda *, eps, num_steps, step_size, **_: pgd(
-        eps=eps, num_steps=num_steps, step_size=step_size
+    "fgsm": lambda *, eps, objective="cross_entropy", **_: fgsm(
+        eps=eps, random_start=True, objective=objective
+    ),
+    "pgd": lambda *, eps, num_steps, step_size, objective="cross_entropy", **_: pgd(
+        eps=eps, num_steps=num_steps, step_size=step_size, objective=objective
     ),
     "singular": lambda *, index, **_: singular(index=index),
 }
@@ -23,8 +25,8 @@ def named(name: str, **settings: Any) -> AttackFn:
 
     Args:
       name: "fgsm", "pgd" or "singular".
-      **settings: eps (fgsm, pgd), num_steps and step_size (pgd), index (singular); an attack
-        ignores those of the others.
+      **settings: eps and objective (fgsm, pgd), num_steps and step_size (pgd), index (singular);
+        an attack ignores those of the others.
 
     Raises:
       ValueError, TypeError: an unknown name or a setting that is not accepted.
@@ -42,12 +44,14 @@ class Named:
       eps: radius of fgsm and pgd in [0, 1] pixel units; 0 moves nothing.
       num_steps: of pgd, each of eps / 10.
       index: which one of singular, from 0, in the small-eps limit.
+      objective: what fgsm and pgd raise, "cross_entropy" or "output_deviation".
     """
 
     name: str = "pgd"
     eps: float = 0.1
     num_steps: int = 50
     index: int = 0
+    objective: str = "cross_entropy"
 
     def make(self) -> AttackFn:
         """The attack function.
@@ -62,6 +66,7 @@ class Named:
             num_steps=self.num_steps,
             step_size=self.eps / 10 if self.eps > 0 else None,
             index=self.index,
+            objective=self.objective,
         )
 
     @property

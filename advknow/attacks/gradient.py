@@ -1,6 +1,8 @@
 """FGSM and PGD: the finite-eps attacks of the experiments (theory.md sections 1 and 6)."""
 
 import functools
+import math
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,6 +17,14 @@ from advknow.passes.loops import repeat
 from advknow.typing import ApplyFn, Array, AttackFn, LossFn
 
 ORDS = ("inf", "2")
+
+
+def _norm_named(ord: object) -> str:
+    """The norm by its name, inf or 2: of the names, 2 and numpy.inf."""
+    if isinstance(ord, (int, float)) and ord in (2, math.inf):
+        return "2" if ord == 2 else "inf"
+    validate.choice("ord", ord, ORDS)
+    return str(ord)
 
 
 def _per_example(values: Array, like: Array) -> Array:
@@ -91,7 +101,7 @@ def pgd(
     eps: float,
     step_size: float | None = None,
     num_steps: int = 10,
-    ord: str = "inf",
+    ord: str | float = "inf",
     random_start: bool = True,
     bounds: tuple[float, float] | None = (0.0, 1.0),
     objective: str | LossFn = "cross_entropy",
@@ -106,7 +116,8 @@ def pgd(
       eps: radius, in the units of x; >= 0.
       step_size: length of a step in the same norm, > 0; 2.5 * eps / num_steps by default.
       num_steps: >= 1.
-      ord: "inf" (signed gradient) or "2" (normalised gradient), Madry et al. 2018.
+      ord: "inf" (signed gradient) or "2" (normalised gradient), Madry et al. 2018; also numpy.inf
+        and 2.
       random_start: start uniformly in the ball instead of at 0.
       bounds: (low, high) of the inputs, or None. Pixels in [0, 1] by default.
       objective: "cross_entropy" to the model's own prediction, "output_deviation", or a function of
@@ -120,14 +131,23 @@ def pgd(
     Raises:
       TypeError, ValueError: a setting outside what is accepted, by name.
     """
-    validate.number("eps", eps, minimum=0.0)
-    validate.integer("num_steps", num_steps, minimum=1)
+    # Python's numbers: NumPy's would widen the dtype of delta.
+    eps = validate.number("eps", eps, minimum=0.0)
+    num_steps = validate.integer("num_steps", num_steps, minimum=1)
     if step_size is None:
         step_size = 2.5 * eps / num_steps
+    elif eps == 0:  # A sweep over eps with steps in proportion begins here.
+        step_size = validate.number("step_size", step_size, minimum=0.0)
     else:
-        validate.number("step_size", step_size, above=0.0)
-    validate.choice("ord", ord, ORDS)
+        step_size = validate.number("step_size", step_size, above=0.0)
+    ord = _norm_named(ord)
     validate.interval("bounds", bounds)
+    if bounds is not None and ord == "inf" and eps >= bounds[1] - bounds[0]:
+        warnings.warn(
+            f"eps={eps:g} covers all of bounds=({bounds[0]:g}, {bounds[1]:g}): every input can "
+            "become every other; is eps in the units of x?",
+            stacklevel=2,
+        )
     raised = objectives.get(objective)
     if raised is objectives.output_deviation and not random_start and eps > 0:
         raise ValueError(
@@ -159,7 +179,7 @@ def pgd(
 def fgsm(
     *,
     eps: float,
-    ord: str = "inf",
+    ord: str | float = "inf",
     random_start: bool = False,
     bounds: tuple[float, float] | None = (0.0, 1.0),
     objective: str | LossFn = "cross_entropy",
@@ -169,7 +189,7 @@ def fgsm(
     `pgd` with num_steps=1 and step_size=eps; see there for arguments, guarantees and errors. The
     poster's FGSM starts at random (theory.md section 6): random_start=True.
     """
-    validate.number("eps", eps, minimum=0.0)
+    eps = validate.number("eps", eps, minimum=0.0)
     return pgd(
         eps=eps,
         step_size=eps if eps > 0 else None,

@@ -67,12 +67,19 @@ def _finish(vectors: Array, eigenvalues: Array, residual: Array, tolerance: floa
     return SingularDirections(directions, values, relative, relative <= tolerance)
 
 
+def _eigh(matrix: Array) -> tuple[Array, Array]:
+    """`jnp.linalg.eigh` in float32 or wider, which is what LAPACK knows."""
+    wide = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
+    values, vectors = jnp.linalg.eigh(wide)
+    return values.astype(matrix.dtype), vectors.astype(matrix.dtype)
+
+
 @functools.partial(jax.jit, static_argnames=("loss", "count"))
 def _exact(f: ApplyFn, x: Array, *, loss: AdversarialLoss, count: int) -> SingularDirections:
     y, jacobian = vjp_rows(f, x)
     rooted = inner_product.root_of_columns(loss, y, jacobian)
     gram = jnp.einsum("bin,bjn->bij", rooted, rooted, precision="highest")
-    eigenvalues, left = jnp.linalg.eigh(gram)
+    eigenvalues, left = _eigh(gram)
     eigenvalues, left = eigenvalues[:, ::-1][:, :count], left[:, :, ::-1][:, :, :count]
     vectors = jnp.einsum("bij,bin->bjn", left, rooted, precision="highest")
     return _finish(vectors, eigenvalues, jnp.zeros_like(eigenvalues), 0.0, gram.shape[-1])
@@ -148,11 +155,13 @@ def _lanczos_step(state: _Lanczos, f, x, example_keys, *, loss) -> _Lanczos:
 def _lanczos_finish(state: _Lanczos, *, count: int, tolerance: float) -> SingularDirections:
     num_steps = state.diagonal.shape[-1]
     above = jnp.einsum(
-        "bi,ij->bij", state.off_diagonal[:, :-1], jnp.eye(num_steps - 1, num_steps, 1)
+        "bi,ij->bij",
+        state.off_diagonal[:, :-1],
+        jnp.eye(num_steps - 1, num_steps, 1, dtype=state.off_diagonal.dtype),
     )
     above = jnp.pad(above, ((0, 0), (0, 1), (0, 0)))
     tridiagonal = jax.vmap(jnp.diag)(state.diagonal) + above + above.swapaxes(1, 2)
-    eigenvalues, vectors = jnp.linalg.eigh(tridiagonal)
+    eigenvalues, vectors = _eigh(tridiagonal)
     eigenvalues, vectors = eigenvalues[:, ::-1][:, :count], vectors[:, :, ::-1][:, :, :count]
     ritz = jnp.einsum("bmn,bmk->bkn", state.basis[:, :-1], vectors, precision="highest")
     residual = jnp.abs(state.off_diagonal[:, -1:] * vectors[:, -1, :])
@@ -217,7 +226,7 @@ def singular_directions(
 @functools.partial(jax.jit, static_argnames=("loss", "index", "eps"))
 def _signed(f, x, directions: SingularDirections, *, loss, index: int, eps: float) -> Array:
     """eps times the direction, with the sign that raises the loss more at this finite eps."""
-    delta = eps * directions.directions[:, index].reshape(x.shape)
+    delta = (eps * directions.directions[:, index]).reshape(x.shape).astype(x.dtype)
     y = f(x)
     better = loss(y, f(x + delta)) >= loss(y, f(x - delta))
     return jnp.where(_per_example(better, x), delta, -delta)
@@ -253,12 +262,12 @@ def singular(
     Raises:
       TypeError, ValueError: a setting outside what is accepted, by name.
     """
-    validate.integer("index", index, minimum=0)
+    index = validate.integer("index", index, minimum=0)
     validate.choice("method", method, METHODS)
-    validate.number("eps", eps, minimum=0.0)
-    validate.number("tolerance", tolerance, above=0.0)
+    eps = validate.number("eps", eps, minimum=0.0)
+    tolerance = validate.number("tolerance", tolerance, above=0.0)
     if num_steps is not None:
-        validate.integer("num_steps", num_steps, minimum=index + 1)
+        num_steps = validate.integer("num_steps", num_steps, minimum=index + 1)
     resolved = losses.get(loss)
 
     def attack(f: ApplyFn, x: Array, key: Array) -> Array:

@@ -12,7 +12,7 @@ from advknow.typing import AttackFn
 
 DIRECTIONS = ("target_to_source", "source_to_target")
 # What configurations of earlier versions lack, and what it was then.
-ADDED = {"activations": "float32"}
+ADDED = {"activations": "float32", "objective": "cross_entropy"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,18 +81,24 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Attack:
-    """The attack of the experiment, in [0, 1] pixel units, started at random in the eps-ball."""
+    """The attack of the experiment, in [0, 1] pixel units, started at random in the eps-ball.
+
+    It raises `objective`, "cross_entropy" to the model's own prediction, as the authors' does, or
+    "output_deviation", the distance that alpha1 is evaluated in.
+    """
 
     name: str = "pgd"
     eps: float = 0.1
     num_steps: int = 50
     step_size: float = 0.01
+    objective: str = "cross_entropy"
 
     def __post_init__(self):
         validate.choice("attack", self.name, ("fgsm", "pgd"))
         validate.number("eps", self.eps, above=0.0)
         validate.integer("num_steps", self.num_steps, minimum=1)
         validate.number("step_size", self.step_size, above=0.0)
+        validate.choice("objective", self.objective, attacks.OBJECTIVES)
 
     def make(self) -> AttackFn:
         """The attack function."""
@@ -208,6 +214,7 @@ SHORT = {
         "target_training.activations",
         "transfer.training.activations",
     ),
+    "objective": ("attack.objective",),
     "transfer_epochs": ("transfer.training.epochs",),
     "transfer_method": ("transfer.method",),
     "transfer_repeats": ("transfer.repeats",),

@@ -1,5 +1,6 @@
 """The alphas of two models on one sample: what `launch.measure` prints."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +9,9 @@ import numpy as np
 
 from advknow import attacks, validate
 from advknow.alphas import Perturbation, both_directions
+from advknow.audit import check_record
 from advknow.experiments import stages
+from advknow.experiments.config import ADDED
 from advknow.experiments.sample import Sample
 from advknow.passes import memory
 from advknow.passes.devices import is_main
@@ -59,11 +62,12 @@ def measure(
         "eps": attack.eps,
         "num_steps": attack.num_steps,
         "index": attack.index,
+        "objective": attack.objective,
         "batch_size": batch_size,
         **{f"deltas_{name}": None if file is None else str(file) for name, file in saved.items()},
     }
     make = attack.make()
-    session = begin(workdir, settings, ends_with=ENDS_WITH, **how)
+    session = begin(workdir, settings, added=ADDED, ends_with=ENDS_WITH, **how)
     done = finished(session, "source_to_target", "target_to_source", "audit")
     if done is not None:
         kept = done.get("saved", {}).get("folder")
@@ -96,7 +100,12 @@ def measure(
         batch_size=batch_size,
     )
     directions = {name: record.summary() for name, record in records.items()}
-    return finish(session, {**found, **directions, "audit": audits, "versions": versions()})
+    findings = {
+        name: [dataclasses.asdict(finding) for finding in check_record(record)]
+        for name, record in records.items()
+    }
+    about = {"audit": audits, "findings": findings, "versions": versions()}
+    return finish(session, {**found, **directions, **about})
 
 
 def _read_delta(path: str | pathlib.Path, x: np.ndarray) -> np.ndarray:

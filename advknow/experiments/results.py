@@ -17,7 +17,7 @@ from advknow.statistics.correlation import correlate
 
 FILE = "results.json"
 # What results of earlier versions lack.
-OPTIONAL = ("command", "audit", "shown", "records")
+OPTIONAL = ("command", "audit", "shown", "records", "findings")
 CONVENTION = (
     "alpha2_squared and alpha1_alpha2_squared are squares, as in the poster's image tables; alpha2 "
     "and alpha1_alpha2 are the norms."
@@ -42,6 +42,8 @@ class Results:
       seconds: time a stage.
       command: what made it.
       audit: what `advknow.check_model` found of the target and each source, by name.
+      findings: what the measurement of each source says against its alphas
+        (`advknow.check_record`), by the source's name.
       records: the rows once more, as long records (`advknow.runs.records`).
       shown: how reports show the columns, `Shown` as lists, by name.
     """
@@ -57,6 +59,7 @@ class Results:
     seconds: dict[str, float]
     command: str = ""
     audit: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    findings: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     records: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     shown: dict[str, Any] = dataclasses.field(default_factory=lambda: shown(QUANTITIES))
 

@@ -116,7 +116,7 @@ def _row(of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked)
     f_source = model.bind(trained.variables)
     audit = stages.audited(of.setting, source.name, f_source, on.x)
     attacked = _attacked(of, source.name, f_source, on.x, on.one_hot)
-    measured, examples = stages.measured(
+    measured, examples, findings = stages.measured(
         of.setting,
         source.name,
         attacked,
@@ -143,7 +143,7 @@ def _row(of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked)
     }
     counts = {"knowledge_transfer": repeats, "source_accuracy": own.n, **examples}
     records = long_records(row, target=config.target.label, counts=counts)
-    return {"row": row, "audit": audit, "records": records}
+    return {"row": row, "audit": audit, "records": records, "findings": findings}
 
 
 def _fitting(
@@ -303,6 +303,7 @@ def run(
         seconds=began.journal.seconds(),
         command=command,
         audit={**audits, **{name: made["audit"] for name, made in of_sources.items()}},
+        findings={name: made["findings"] for name, made in of_sources.items()},
         records=[record for made in of_sources.values() for record in made["records"]],
         shown=shown(quantities),
     )

@@ -5,6 +5,7 @@ attacked     f, x -> delta              measured     f_S, f_T, x, y, deltas -> c
 fine_tuned   f_S, few labels -> f       transferred  f_S, few labels -> accuracies
 """
 
+import dataclasses
 import functools
 import pathlib
 import re
@@ -14,7 +15,7 @@ import numpy as np
 
 from advknow import data
 from advknow.alphas import Perturbation, perturbations
-from advknow.audit import check_model
+from advknow.audit import check_model, check_record
 from advknow.data import Dataset
 from advknow.experiments import quantities, tasks
 from advknow.experiments.config import ExperimentConfig, Source, Transfer
@@ -223,8 +224,8 @@ def measured(
     *,
     direction: str,
     measures: tuple[quantities.Quantity, ...],
-) -> tuple[dict[str, float | None], dict[str, int]]:
-    """A source's columns from one pass over the examples; how many examples each is a mean over."""
+) -> tuple[dict[str, float | None], dict[str, int], list[dict[str, Any]]]:
+    """A source's columns from one pass over the examples; of how many each is a mean; findings."""
     found = whole_pass(
         of.session,
         f"measure {name}",
@@ -235,7 +236,12 @@ def measured(
         deltas={"f_source": source.delta, "f_target": target.delta},
         batch_size=of.batch_size,
     )
-    return quantities.row(measures, found), quantities.examples(measures, found)
+    findings = check_record(found[quantities.ALPHAS.name])
+    return (
+        quantities.row(measures, found),
+        quantities.examples(measures, found),
+        [dataclasses.asdict(finding) for finding in findings],
+    )
 
 
 def fine_tuned(

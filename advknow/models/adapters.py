@@ -7,6 +7,7 @@ weights) changes nothing in programs that are compiled already. The adapters ret
 never stale ones.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +17,26 @@ from jax.tree_util import Partial
 from advknow.typing import Array, PyTree
 
 
+def _holds_arrays(value: Any) -> bool:
+    """Whether an array is among the attributes of a module, or of the modules in them."""
+    if dataclasses.is_dataclass(value):
+        fields = (f.name for f in dataclasses.fields(value) if f.name not in ("parent", "name"))
+        return any(_holds_arrays(getattr(value, name, None)) for name in fields)
+    leaves = jax.tree.leaves(value, is_leaf=dataclasses.is_dataclass)
+    return any(
+        _holds_arrays(leaf) if dataclasses.is_dataclass(leaf) else hasattr(leaf, "__array__")
+        for leaf in leaves
+    )
+
+
 class _Method:
     """A linen module's method, equal by module and settings: equal ones share a program."""
 
     def __init__(self, module: Any, settings: dict[str, Any]):
         self._module, self._settings = module, settings
-        self._key = (module, tuple(sorted(settings.items())))
+        # Modules that hold arrays cannot be compared by value: those are equal to themselves only.
+        same = id(module) if _holds_arrays(module) else module
+        self._key = (same, tuple(sorted(settings.items())))
 
     def __call__(self, variables: PyTree, x: Array) -> Array:
         return self._module.apply(variables, x, **self._settings)

@@ -8,9 +8,16 @@ import jax.numpy as jnp
 
 from advknow.typing import Array, ArrayLike
 
+# Its draws for an example do not depend on how many are drawn at once; those of "rbg" do.
+IMPL = "threefry2x32"
+
 
 def typed(key: Array) -> Array:
-    """A typed key; raw `jax.random.PRNGKey` data (..., 2) uint32 is wrapped.
+    """A typed key of the implementation `IMPL`, made of any JAX key.
+
+    Args:
+      key: a typed key, or raw key data (..., 2) or (..., 4) uint32 as `jax.random.PRNGKey` gives.
+        A key of another implementation, such as "rbg", becomes the seed of one of `IMPL`.
 
     Raises:
       TypeError: neither a typed key nor raw key data.
@@ -18,9 +25,15 @@ def typed(key: Array) -> Array:
     if not isinstance(key, jax.Array):
         raise TypeError(f"key={key!r} must be a JAX key, such as jax.random.key(0).")
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return key
-    if key.dtype == jnp.uint32 and key.ndim >= 1 and key.shape[-1] == 2:
-        return jax.random.wrap_key_data(key)
+        if jax.random.key_impl(key) == IMPL:
+            return key
+        key = jax.random.key_data(key)
+    if key.dtype == jnp.uint32 and key.ndim >= 1 and key.shape[-1] in (2, 4):
+        words = key.reshape(-1, key.shape[-1])
+        found = jax.random.wrap_key_data(words[:, :2], impl=IMPL)
+        for i in range(2, words.shape[-1]):
+            found = jax.vmap(jax.random.fold_in)(found, words[:, i])
+        return found.reshape(key.shape[:-1])
     raise TypeError(
         f"key has shape {key.shape} and dtype {key.dtype}; a JAX key, such as jax.random.key(0), "
         "is needed."
@@ -57,7 +70,9 @@ def per_example(key: Array, count: int, *, start: int = 0) -> Array:
 
 def of_stage(seed: int, stage: str) -> Array:
     """The random key of a named stage of a run: no stage's draws depend on which others ran."""
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.encode()) & 0x7FFFFFFF)
+    return jax.random.fold_in(
+        jax.random.key(seed, impl=IMPL), zlib.crc32(stage.encode()) & 0x7FFFFFFF
+    )
 
 
 def stage_seed(seed: int, stage: str) -> int:

@@ -12,6 +12,7 @@ MEASURED = (
     "alpha1_alpha2",
     "alpha1_alpha2_squared",
     "n",
+    "n_alpha2",
     "n_degenerate",
     "n_alpha1_above_one",
 )
@@ -21,10 +22,11 @@ def measured(found: Mapping[str, Any]) -> str:
     """The table of measure.json, both directions, squares and norms by their names; the audit."""
     rows = [["direction", *MEASURED]]
     for direction in ("source_to_target", "target_to_source"):
-        values = (found[direction][name] for name in MEASURED)
-        shown = (str(value) if isinstance(value, int) else f"{value:.4f}" for value in values)
+        values = (found[direction].get(name) for name in MEASURED)
+        shown = (tables.number(value, 4) for value in values)
         rows.append([direction, *shown])
-    return "\n".join([*tables.aligned(rows), *tables.audit(found["audit"])])
+    findings = tables.findings(found.get("findings", {}))
+    return "\n".join([*tables.aligned(rows), *tables.audit(found["audit"]), *findings])
 
 
 def record(found: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The results as the poster prints them, with n, standard errors and the poster's own figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from advknow.experiments.results import Results
@@ -153,6 +153,22 @@ def audit(audits: dict[str, dict[str, Any]]) -> list[str]:
         for finding in found["findings"]
     ]
     return lines or ([f"audit: nothing found in {len(audits)} models"] if audits else [])
+
+
+def findings(found: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    """What measurements say against their own alphas, a line a finding, by their names."""
+    return [
+        f"finding: {name}: {finding['name']}: {finding['message']}"
+        for name, of_one in found.items()
+        for finding in of_one
+    ]
+
+
+def number(value: float | None, digits: int) -> str:
+    """A count as it is, another number with so many digits, n/a where there is none."""
+    if value is None:
+        return "n/a"
+    return str(value) if isinstance(value, int) else f"{value:.{digits}f}"
 
 
 def times(results: Results) -> str:

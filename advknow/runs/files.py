@@ -70,7 +70,7 @@ def make_workdir(path: str | pathlib.Path) -> pathlib.Path:
     """
     if not str(path):
         raise ValueError("workdir='' is empty; a folder, such as runs/digits, is needed.")
-    folder = pathlib.Path(path)
+    folder = pathlib.Path(path).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:

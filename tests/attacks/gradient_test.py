@@ -258,7 +258,7 @@ def test_inputs_a_rounding_error_outside_the_bounds(network):
         ({"num_steps": 0}, ValueError, "num_steps=0 must be a finite number >= 1"),
         ({"num_steps": 2.5}, TypeError, r"num_steps=2\.5 \(float\) must be an integer"),
         ({"step_size": 0.0}, ValueError, r"step_size=0\.0 must be a finite number > 0"),
-        ({"ord": 2}, ValueError, "ord=2 is not known; accepted: inf, 2"),
+        ({"ord": 3}, ValueError, "ord=3 is not known; accepted: inf, 2"),
         ({"ord": "linf"}, ValueError, "ord='linf' is not known; accepted: inf, 2"),
         (
             {"objective": "crossentropy"},

@@ -101,7 +101,7 @@ def test_hostile_input_is_named(sample):
     measure = quantities.measure(QUANTITIES, DIRECTIONS[0])
     with pytest.raises(ValueError, match="y has 2 columns and f_target returns 3 outputs"):
         passes.run(measure, models, x, stage="", **{**given, "y": given["y"][:, :2]})
-    with pytest.raises(ValueError, match="the deltas of f_\w+ are needed: it has no attack"):
+    with pytest.raises(ValueError, match=r"the deltas of f_\w+ are needed: it has no attack"):
         passes.run(measure, models, x, stage="", y=given["y"])
     deltas = {**given["deltas"], "f_target": given["deltas"]["f_target"][:3]}
     with pytest.raises(ValueError, match=r"the delta of f_target has shape \(3, 12\)"):

@@ -116,3 +116,55 @@ def test_a_model_on_the_command_line(tmp_path):
         assert failed.returncode == 2, source
         assert failed.stderr.startswith("error: ")
         assert message in failed.stderr, failed.stderr
+
+
+class Scaled(nn.Module):
+    """Holds an array, which cannot be compared by value."""
+
+    scale: object
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(x * jnp.asarray(self.scale))
+
+
+class Around(nn.Module):
+    """Holds a module that does."""
+
+    inner: nn.Module
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.tanh(self.inner(x))
+
+
+class Listed(nn.Module):
+    """Holds arrays in a tuple."""
+
+    shifts: tuple
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3)(x + self.shifts[0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda k: Scaled(np.full((1, 6), 1.0 + k, np.float32)),
+        lambda k: Scaled(jnp.full((1, 6), 1.0 + k)),
+        lambda k: Around(Scaled(np.full((1, 6), 1.0 + k, np.float32))),
+        lambda k: Listed((np.full((1, 6), 0.1 * k, np.float32), "name")),
+    ],
+    ids=["NumPy", "JAX", "inside a module", "in a tuple"],
+)
+def test_modules_that_hold_arrays_keep_their_own(make):
+    modules = [make(k) for k in range(3)]
+    variables = modules[0].init(jax.random.key(0), X[:1])
+    bound = [adapters.from_linen(module, variables) for module in modules]
+    for f, module in zip(bound, modules, strict=True):
+        np.testing.assert_allclose(jax.jit(lambda f, x: f(x))(f, X), module.apply(variables, X),
+                                   rtol=1e-6)  # fmt: skip
+    assert alpha1(bound[0], bound[1]) != alpha1(bound[0], bound[2])
+    # Nor do they spoil modules of other kinds that come later.
+    assert np.isfinite(alpha1(bound[0], adapters.from_linen(Linen(), linen(0), train=False)))

@@ -1,0 +1,99 @@
+"""Launchers where people start them: notebooks, ASCII terminals, odd homes and folders."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from launching import ROOT
+
+TINY = ("--model=mlp", "--width=0.05", "--epochs=1", "--noaugment", "--quiet")
+
+
+def start(*arguments, cwd, command=(sys.executable, "-m"), **environment):
+    return subprocess.run(
+        [*command, *arguments],
+        cwd=cwd,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline",
+                                     "module://no.such.module", "qtagg"])  # fmt: skip
+def test_a_notebooks_backend_does_not_matter(backend, tmp_path):
+    done = start("launch.synthetic", "--num_inputs=4", "--num_outputs=2", "--num_examples=40",
+                 "--source_hidden=3", "--target_hidden=3", "--epochs=1", "--num_steps=2",
+                 "--workdir=w", cwd=tmp_path, MPLBACKEND=backend)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "w" / "figure.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_whole_experiment_in_a_hostile_home(tmp_path):
+    """What CI runs of a stranger's surroundings: ASCII, a home nobody may write, a notebook."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    flags = ("--preset=digits", "--epochs=1", "--width=0.05", "--num_examples=8", "--quiet",
+             "--transfer_repeats=1", "--workdir=w", "--compilation_cache=")  # fmt: skip
+    done = start("launch.know2adv", *flags, cwd=tmp_path, HOME=str(home), XDG_CACHE_HOME="",
+                 PYTHONIOENCODING="ascii", MPLBACKEND="module://no.such.module")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode("ascii")
+    assert "alpha2^2" in text
+    assert "+-" in text or "n = 5" in text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_without_the_letters_gets_others(encoding, tmp_path):
+    script = (
+        "from launch import app\n"
+        "app._print_anywhere()\n"
+        "print('alpha2² ± 0.1 → g∘f, ∇f ≤ 1, Poincaré, 漢')\n"
+    )
+    done = start("-c", script, cwd=tmp_path, command=(sys.executable,), PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode(encoding)
+    assert "->" in text
+    assert "grad f <= 1" in text
+    assert "?" in text
+    assert ("^2" in text) == (encoding == "ascii")
+
+
+@pytest.mark.slow
+def test_a_tilde_is_the_home(tmp_path):
+    done = start(
+        "launch.train", *TINY, "--workdir=~/runs/a", cwd=tmp_path, HOME=str(tmp_path / "h")
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "h" / "runs" / "a" / "train.json").is_file()
+    done = start("launch.measure", "--source=~/runs/a", "--target=~/runs/a", "--num_steps=1",
+                 "--num_examples=4", "--save_examples=~/examples", "--quiet",
+                 cwd=tmp_path, HOME=str(tmp_path / "h"))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "h" / "examples" / "source.npz").is_file()
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("platform", ["gpu", "cuda", "tpu"])
+def test_a_device_that_is_not_there_is_one_line(platform, tmp_path):
+    done = start("launch.measure", "--source=a", "--target=b", cwd=tmp_path, JAX_PLATFORMS=platform)
+    errors = done.stderr.decode()
+    assert done.returncode == 2
+    assert "Traceback" not in errors
+    lines = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert f"JAX_PLATFORMS='{platform}'" in lines[0]
+
+
+def test_a_file_launch_py_of_the_users_own_hides_nothing_from_the_command(tmp_path):
+    (tmp_path / "launch.py").write_text("raise SystemExit('mine')")
+    # A console script has its own folder first on the path, not the working directory.
+    command = (sys.executable, "-P", "-c", "from launch.__main__ import main; main()")
+    done = start("synthetic", "--help", cwd=tmp_path, command=command)
+    assert b"python -m launch.synthetic" in done.stdout
+    done = start("synthetics", cwd=tmp_path, command=command)
+    assert done.returncode == 2
+    assert b"command='synthetics' is not known; accepted: adv2know" in done.stderr
