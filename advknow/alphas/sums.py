@@ -140,8 +140,8 @@ def of_batch(
     ratio = alpha1(alpha1_numerator, alpha1_denominator, used)
     groups = (index[:, None] % NUM_GROUPS == jnp.arange(NUM_GROUPS)[None]) & mask[:, None]
     groups = groups.astype(ratio.dtype)
-    weights = groups * used[:, None]
-    with_direction = groups * directed[:, None]
+    weights = groups * used[:, None].astype(ratio.dtype)
+    with_direction = groups * directed[:, None].astype(ratio.dtype)
     unit_11 = jnp.where(directed[:, None], unit(deviation_11, length_11), 0.0)
     unit_12 = jnp.where(directed[:, None], unit(deviation_12, length_12), 0.0)
 

@@ -75,8 +75,8 @@ class PathSums(NamedTuple):
 
 @jax.jit
 def _along(f_source: ApplyFn, f_target: ApplyFn, x: Array, x0: Array, t: Array):
-    step = x - x0
-    at = x0 + t * step
+    step = x - x0[None]
+    at = x0[None] + t * step
     return jax.jvp(f_source, (at,), (step,))[1], jax.jvp(f_target, (at,), (step,))[1]
 
 

@@ -144,7 +144,8 @@ def _commands():
             yield module, file, arguments.split("  #")[0].strip(" .,;:)")
 
 
-LAUNCHED = sorted({m.partition(".")[2] for m, _, _ in _commands() if m.startswith("launch.")})
+# NAME stands for any of them.
+LAUNCHED = sorted({m[7:] for m, _, _ in _commands() if m.startswith("launch.")} - {"NAME"})
 
 
 @functools.cache
