@@ -61,7 +61,7 @@ def replaced(config: Config, path: str, value: Any, *, text: bool = False, at: s
     validate.choice("setting", name, [f"{at}.{known}".strip(".") for known in kinds])
     old = getattr(config, field)
     items = isinstance(old, tuple) and bool(old) and all(map(dataclasses.is_dataclass, old))
-    if items and not rest:
+    if items and not rest and text:
         raise ValueError(f"{name} has items; set a field of one of them, {name}.NAME.FIELD=VALUE.")
     if not rest:
         new = _accepted(value, kinds[field], name) if text else value

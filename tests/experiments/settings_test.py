@@ -66,3 +66,4 @@ def test_what_is_no_setting_is_refused_by_name(setting, message):
 
 def test_a_value_that_is_no_text_is_taken_as_it_is():
     assert replaced(DIGITS, "target_width", 2.0).target_width == 2.0
+    assert scaled(DIGITS, sources=DIGITS.sources[:2]).sources == DIGITS.sources[:2]
