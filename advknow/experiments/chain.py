@@ -40,12 +40,7 @@ def chain(
       FileNotFoundError, ValueError: as `Sample.load` and `advknow.chain`.
       unfinished.StoppedError: `stop` asked for it.
     """
-    settings = {
-        "launch": "chain",
-        **sample.settings(),
-        "loss": loss,
-        "batch_size": batch_size,
-    }
+    settings = {"launch": "chain", **sample.settings(), "loss": loss, "batch_size": batch_size}
     session = begin(workdir, settings, ends_with=ENDS_WITH, **how)
     done = finished(session, "chain", "audit")
     if done is not None:

@@ -5,9 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from advknow import attacks, validate
+from advknow import attacks
 from advknow.alphas import Perturbation, both_directions
 from advknow.audit import check_record
 from advknow.experiments import stages
@@ -15,7 +13,7 @@ from advknow.experiments.config import ADDED
 from advknow.experiments.sample import Sample
 from advknow.passes import memory
 from advknow.passes.devices import is_main
-from advknow.runs import adversarial_examples, files
+from advknow.runs import adversarial_examples
 from advknow.runs.session import begin, finish, finished, measured
 from advknow.runs.versions import versions
 
@@ -83,12 +81,17 @@ def measure(
     for name, f in (("source", pair.source), ("target", pair.target)):
         file = saved[name]
         perturbed[f"f_{name}"] = (
-            stages.attacked(setting, name, f, x) if file is None else _read_delta(file, x)
+            stages.attacked(setting, name, f, x)
+            if file is None
+            else adversarial_examples.read_delta(file, x)
         )
     found = sample.described(pair)
     if save_examples is not None and is_main():
         about = found if attack.linearize else {**found, "eps": attack.eps}
-        found = {**found, "saved": _save_examples(save_examples, x, perturbed, about)}
+        found = {
+            **found,
+            "saved": adversarial_examples.save_both(save_examples, x, perturbed, about),
+        }
     of_source, of_target = Perturbation("f_source"), Perturbation("f_target")
     records = measured(
         session,
@@ -106,29 +109,3 @@ def measure(
     }
     about = {"audit": audits, "findings": findings, "versions": versions()}
     return finish(session, {**found, **directions, **about})
-
-
-def _read_delta(path: str | pathlib.Path, x: np.ndarray) -> np.ndarray:
-    examples = adversarial_examples.load(path)
-    if not np.array_equal(examples.x, x):
-        raise ValueError(
-            f"{path} holds perturbations of other images (shape {examples.x.shape}) than those "
-            f"measured here (shape {x.shape}); take the same data set, classes, number and seed."
-        )
-    return examples.delta
-
-
-def _save_examples(
-    folder: str | pathlib.Path, x: np.ndarray, deltas: dict[str, np.ndarray], about: dict[str, Any]
-) -> dict[str, Any]:
-    """Writes both models' examples; by how much 8 bits exceed eps, by name."""
-    made, exceeded = files.make_workdir(folder), {}
-    for model, delta in deltas.items():
-        name = model.removeprefix("f_")
-        examples = adversarial_examples.AdversarialExamples(x, delta, {**about, "model": name})
-        adversarial_examples.save(made / f"{name}.npz", examples)
-        inside = (x + delta).min() >= 0 and (x + delta).max() <= 1 + validate.BOUNDS_TOLERANCE
-        if inside:
-            rounded = adversarial_examples.export_8bit(made / f"{name}_8bit.npz", examples)
-            exceeded[name] = rounded.exceeded
-    return {"folder": str(folder), "eps_exceeded_by_8_bit": exceeded}

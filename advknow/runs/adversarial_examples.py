@@ -14,6 +14,7 @@ import numpy as np
 
 from advknow import validate
 from advknow.runs import snapshots
+from advknow.runs.files import make_workdir
 
 _FORMAT = "advknow adversarial examples 1"
 
@@ -115,3 +116,30 @@ def export_8bit(path: str | pathlib.Path, examples: AdversarialExamples) -> Roun
     values = {"exceeded": found.exceeded, "changed": found.changed, **examples.metadata}
     snapshots.save(path, {"images": images}, values)
     return found
+
+
+def read_delta(path: str | pathlib.Path, x: np.ndarray) -> np.ndarray:
+    """The perturbations in the file; ValueError where they are of other inputs than x."""
+    examples = load(path)
+    if not np.array_equal(examples.x, x):
+        raise ValueError(
+            f"{path} holds perturbations of other images (shape {examples.x.shape}) than those "
+            f"measured here (shape {x.shape}); take the same data set, classes, number and seed."
+        )
+    return examples.delta
+
+
+def save_both(
+    folder: str | pathlib.Path, x: np.ndarray, deltas: dict[str, np.ndarray], about: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes both models' examples; by how much 8 bits exceed eps, by name."""
+    made, exceeded = make_workdir(folder), {}
+    for model, delta in deltas.items():
+        name = model.removeprefix("f_")
+        examples = AdversarialExamples(x, delta, {**about, "model": name})
+        save(made / f"{name}.npz", examples)
+        inside = (x + delta).min() >= 0 and (x + delta).max() <= 1 + validate.BOUNDS_TOLERANCE
+        if inside:
+            rounded = export_8bit(made / f"{name}_8bit.npz", examples)
+            exceeded[name] = rounded.exceeded
+    return {"folder": str(folder), "eps_exceeded_by_8_bit": exceeded}
