@@ -1,13 +1,11 @@
 """The alphas of two models on one sample: what `launch.measure` prints."""
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from advknow import attacks
 from advknow.alphas import Perturbation, both_directions
-from advknow.audit import check_record
 from advknow.experiments import stages
 from advknow.experiments.config import ADDED
 from advknow.experiments.sample import Sample
@@ -103,9 +101,6 @@ def measure(
         batch_size=batch_size,
     )
     directions = {name: record.summary() for name, record in records.items()}
-    findings = {
-        name: [dataclasses.asdict(finding) for finding in check_record(record)]
-        for name, record in records.items()
-    }
+    findings = {name: stages.record_findings(record) for name, record in records.items()}
     about = {"audit": audits, "findings": findings, "versions": versions()}
     return finish(session, {**found, **directions, **about})

@@ -131,6 +131,11 @@ KNOWLEDGE = Quantity(
 QUANTITIES: tuple[Quantity, ...] = (ALPHAS, GRADIENT, FUNCTION, KNOWLEDGE)
 
 
+def columns(quantities: tuple[Quantity, ...]) -> list[str]:
+    """The names of all columns and counts that they give to a row."""
+    return [name for q in quantities for name in (*q.columns, *q.counts)]
+
+
 def measure(quantities: tuple[Quantity, ...], direction: str) -> Measure:
     """The measure of them all; its record is a dict of theirs, by the quantities' names.
 
@@ -139,8 +144,7 @@ def measure(quantities: tuple[Quantity, ...], direction: str) -> Measure:
     """
     validate.choice("direction", direction, DIRECTIONS)
     names = [q.name for q in quantities]
-    columns = [name for q in quantities for name in (*q.columns, *q.counts)]
-    for what, found in (("name", names), ("column", columns)):
+    for what, found in (("name", names), ("column", columns(quantities))):
         twice = sorted({name for name in found if found.count(name) > 1})
         if twice:
             raise ValueError(f"quantities have the {what} {', '.join(twice)} twice.")
@@ -149,9 +153,9 @@ def measure(quantities: tuple[Quantity, ...], direction: str) -> Measure:
 
 def row(quantities: tuple[Quantity, ...], found: Mapping[str, Any]) -> dict[str, float | None]:
     """The columns of what was found, counts last."""
-    columns = {name: read(found[q.name]) for q in quantities for name, read in q.columns.items()}
+    values = {name: read(found[q.name]) for q in quantities for name, read in q.columns.items()}
     counts = {name: read(found[q.name]) for q in quantities for name, read in q.counts.items()}
-    return {**columns, **counts}
+    return {**values, **counts}
 
 
 def examples(quantities: tuple[Quantity, ...], found: Mapping[str, Any]) -> dict[str, int]:

@@ -18,7 +18,7 @@ import numpy as np
 from advknow import models
 from advknow.experiments import results, stages, tasks
 from advknow.experiments.config import ADDED, ExperimentConfig, Source, Task
-from advknow.experiments.quantities import ALPHAS, QUANTITIES, Quantity, shown
+from advknow.experiments.quantities import ALPHAS, QUANTITIES, Quantity, columns, shown
 from advknow.experiments.results import Results
 from advknow.experiments.stages import Attacked
 from advknow.experiments.tasks import NothingCorrectError, Parts
@@ -59,10 +59,9 @@ def _finished(
         return None
     found = results.read(folder)
     names = [source.name for source in config.sources]
-    columns = {name for q in quantities for name in (*q.columns, *q.counts)}
     if [row["source"] for row in found.rows] != names:
         return None
-    if not all(columns <= set(row) for row in found.rows):
+    if not all(set(columns(quantities)) <= set(row) for row in found.rows):
         return None
     return found
 
@@ -185,8 +184,7 @@ def _described(
 
 
 def _whole(of: _Run, made: dict[str, Any]) -> bool:
-    columns = {name for q in of.quantities for name in (*q.columns, *q.counts)}
-    return "records" in made and columns <= set(made["row"])
+    return "records" in made and set(columns(of.quantities)) <= set(made["row"])
 
 
 def _sources(

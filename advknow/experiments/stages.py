@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from advknow import data
-from advknow.alphas import Perturbation, perturbations
+from advknow.alphas import Perturbation, Transferability, perturbations
 from advknow.audit import check_model, check_record
 from advknow.data import Dataset
 from advknow.experiments import quantities, tasks
@@ -203,6 +203,11 @@ def audits(of: Setting, pair: Pair) -> dict[str, dict[str, Any]]:
     return {name: audited(of, name, f, x) for name, f in both.items()}
 
 
+def record_findings(record: Transferability) -> list[dict[str, Any]]:
+    """What `check_record` finds of a record of the alphas, ready for JSON."""
+    return [dataclasses.asdict(finding) for finding in check_record(record)]
+
+
 def attacked(of: Setting, name: str, f: ApplyFn, x: np.ndarray) -> np.ndarray:
     """delta of every example, of x's shape: the run's attack on the model of that name."""
     return whole_pass(
@@ -236,11 +241,10 @@ def measured(
         deltas={"f_source": source.delta, "f_target": target.delta},
         batch_size=of.batch_size,
     )
-    findings = check_record(found[quantities.ALPHAS.name])
     return (
         quantities.row(measures, found),
         quantities.examples(measures, found),
-        [dataclasses.asdict(finding) for finding in findings],
+        record_findings(found[quantities.ALPHAS.name]),
     )
 
 
