@@ -28,11 +28,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import validate
+from advknow import precision, validate
 from advknow.alphas import Transferability, perturb
 from advknow.attacks import objectives, pgd
 from advknow.passes import keys
-from advknow.passes.apply_fn import as_pytree, output_spec
+from advknow.passes.apply_fn import as_pytree, output_spec, outputs
 from advknow.typing import ApplyFn, Array, ArrayLike
 
 FLAGS = (
@@ -129,12 +129,7 @@ def check_record(record: Transferability) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-@jax.jit
-def _outputs(f: ApplyFn, x: Array) -> Array:
-    return f(x)
-
-
-@jax.jit
+@precision.program
 def _loss_and_gradient(f: ApplyFn, x: Array) -> tuple[Array, Array, Array]:
     y = jax.lax.stop_gradient(f(x))
 
@@ -150,7 +145,7 @@ def _loss_and_gradient(f: ApplyFn, x: Array) -> tuple[Array, Array, Array]:
     return loss, jnp.any(gradient != 0, axis=1), jnp.all(jnp.isfinite(gradient), axis=1)
 
 
-@jax.jit
+@precision.program
 def _loss(f: ApplyFn, x: Array, delta: Array) -> Array:
     y = f(x)
     raised = objectives.cross_entropy if y.shape[-1] > 1 else objectives.output_deviation
@@ -217,7 +212,7 @@ def check_model(
             findings.append(Finding(name, message, values[name] or 0.0, limit))
         return value > limit
 
-    y = np.asarray(_outputs(f, x), np.float64)
+    y = np.asarray(outputs(f, x), np.float64)
     finite = np.isfinite(y.sum(axis=1))
     bad = int((~finite).sum())
     broken = judge(
@@ -229,7 +224,7 @@ def check_model(
         kept = finite[rows]
         return float(np.abs(other[kept] - y[rows][kept]).max(initial=0.0)) / scale
 
-    again = change(np.asarray(_outputs(f, x), np.float64), slice(None))
+    again = change(np.asarray(outputs(f, x), np.float64), slice(None))
     if not _same_trace(f, x):
         again = max(again, 1.0)
     message = "f(x) is another at every call, or at every trace: give it a fixed key, or none"
@@ -237,7 +232,7 @@ def check_model(
     if not random:
         # The second half: other neighbours, and another place in the batch.
         rows = slice(len(x) // 2, None)
-        alone = np.asarray(_outputs(f, x[rows]), np.float64)
+        alone = np.asarray(outputs(f, x[rows]), np.float64)
         message = (
             "an example's output depends on its place in the batch or on the others there: "
             "evaluation mode is needed"

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import threadpoolctl
 
-from advknow import inner_product, losses
+from advknow import inner_product, losses, precision
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
 from advknow.passes import Batch, Need, Shapes, devices
@@ -191,10 +191,10 @@ def host_root(loss: AdversarialLoss, found: ArrayLike) -> np.ndarray:
     return np.sqrt(np.maximum(values, 0.0))[:, :, None] * vectors.swapaxes(1, 2)
 
 
-roots = jax.jit(_root_or_hessian, static_argnames=("loss",))
+roots = precision.program(_root_or_hessian, static_argnames=("loss",))
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "source_loss"))
+@functools.partial(precision.program, static_argnames=("loss", "source_loss"))
 def _jacobians(f_source, f_target, x, *, loss, source_loss):
     y_source, j_source = vjp_rows(f_source, x)
     y_target, j_target = vjp_rows(f_target, x)

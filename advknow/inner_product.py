@@ -14,7 +14,7 @@ Every function works on batches: y is (B, d), and so are u and v.
 import jax
 import jax.numpy as jnp
 
-from advknow import losses, validate
+from advknow import losses, precision, validate
 from advknow.losses import AdversarialLoss
 from advknow.typing import Array, LossFn
 
@@ -45,6 +45,7 @@ def _of_one(loss: AdversarialLoss, y: Array):
     return lambda y_prime: loss.value(y[None], y_prime[None])[0]
 
 
+@precision.measured
 def hvp(loss: Loss, y: Array, v: Array, *, method: str = "auto") -> Array:
     """H(y) v, per example: (B, d), (B, d) -> (B, d).
 
@@ -68,6 +69,7 @@ def hvp(loss: Loss, y: Array, v: Array, *, method: str = "auto") -> Array:
     return jax.vmap(of_one)(y, v)
 
 
+@precision.measured
 def hessian(loss: Loss, y: Array, *, method: str = "auto") -> Array:
     """The matrix H(y), per example: (B, d) -> (B, d, d), symmetric, positive semi-definite.
 
@@ -85,6 +87,7 @@ def hessian(loss: Loss, y: Array, *, method: str = "auto") -> Array:
     return columns(basis)
 
 
+@precision.measured
 def root(loss: Loss, y: Array, v: Array) -> Array:
     """R(y)' v with R R' = H(y), so that <u, v>_H is the Euclidean product of roots.
 
@@ -99,6 +102,7 @@ def root(loss: Loss, y: Array, v: Array) -> Array:
     return scale * jnp.einsum("bij,bi->bj", vectors, v)
 
 
+@precision.measured
 def root_of_columns(loss: Loss, y: Array, matrix: Array) -> Array:
     """R(y)' M for a matrix a example, column by column: (B, d), (B, d, n) -> (B, k, n).
 

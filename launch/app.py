@@ -31,6 +31,12 @@ STRICT = flags.DEFINE_bool(
 NUM_DEVICES = flags.DEFINE_integer(
     "num_devices", None, "Devices over which every batch is divided; all by default."
 )
+DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic",
+    False,
+    "On a GPU, only kernels that give the same bits every time (XLA's "
+    "--xla_gpu_deterministic_ops), some of them slower; on CPUs and TPUs all do.",
+)
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
     False,
@@ -61,6 +67,13 @@ def _join_processes() -> None:
         raise ValueError(f"the processes could not be joined: {error}") from error
     if jax.process_index() != 0:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+
+
+def _ask_for_determinism() -> None:
+    """Before JAX looks for its devices, after which it reads no more of XLA's flags."""
+    if DETERMINISTIC.value:
+        given = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true".strip()
 
 
 def _expand_home() -> None:
@@ -225,6 +238,7 @@ def run(
         from advknow.runs.unfinished import StoppedError
 
         try:
+            _ask_for_determinism()
             _join_processes()
             _check_devices()
             _use_compilation_cache()

@@ -38,6 +38,11 @@ CHANGES: dict[str, tuple[Callable[..., Any], str]] = {
         flags.DEFINE_bool,
         "Train with bfloat16 activations; measures and parameters are float32.",
     ),
+    "matmul_precision": (
+        functools.partial(flags.DEFINE_enum, enum_values=["default", "high", "highest"]),
+        "Of float32 products while training: default is JAX's, fewer bits on GPUs and TPUs; "
+        "measures are of the highest unless JAX_DEFAULT_MATMUL_PRECISION says otherwise.",
+    ),
     "eps": (
         flags.DEFINE_float,
         "Radius of the attack in [0, 1] pixel units, steps in proportion; the preset's by default.",

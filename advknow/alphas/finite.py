@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import inner_product, losses, passes, validate
+from advknow import inner_product, losses, passes, precision, validate
 from advknow.alphas import sums
 from advknow.alphas.record import NONFINITE_GRADIENT, Transferability, finalize
 from advknow.inner_product import Loss
@@ -52,7 +52,7 @@ def _finite(delta: Array) -> Array:
     return jnp.isfinite(delta).all(axis=tuple(range(1, delta.ndim)))
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "linearize"))
+@functools.partial(precision.program, static_argnames=("loss", "linearize"))
 def _sums(
     f1: ApplyFn,
     f2: ApplyFn,

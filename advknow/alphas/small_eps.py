@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import jax
 import numpy as np
 
-from advknow import gram, losses, passes, validate
+from advknow import gram, losses, passes, precision, validate
 from advknow.alphas import sums
 from advknow.alphas.record import Transferability, finalize
 from advknow.gram import Grams, GramsOf
@@ -21,7 +21,7 @@ from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals
 from advknow.passes.batching import Sample
 from advknow.typing import ApplyFn
 
-_sums = jax.jit(sums.of_batch)
+_sums = precision.program(sums.of_batch)
 
 
 def _unit(v: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from advknow import validate
+from advknow import precision, validate
 from advknow.attacks import objectives
 from advknow.passes import keys
 from advknow.passes.apply_fn import as_pytree, output_spec
@@ -67,7 +67,7 @@ class _Ball(NamedTuple):
         return jnp.clip(delta, jnp.clip(self.low - x, -eps, 0.0), jnp.clip(self.high - x, 0.0, eps))
 
 
-@functools.partial(jax.jit, static_argnames=("ord", "random_start"))
+@functools.partial(precision.program, static_argnames=("ord", "random_start"))
 def _start(
     f: ApplyFn, x: Array, example_keys: Array, ball: _Ball, *, ord: str, random_start: bool
 ) -> tuple[Array, Array]:
@@ -83,7 +83,7 @@ def _start(
 def _step_of(raised: Callable[..., Array], ord: str) -> Callable[..., Array]:
     """The compiled step; one for all attacks that raise the same in the same norm."""
 
-    @jax.jit
+    @precision.program
     def step(delta: Array, f: ApplyFn, x: Array, y: Array, ball: _Ball, step_size: Array) -> Array:
         # The gradient of the SUM: that of a mean would shrink with the batch.
         gradient = jax.grad(lambda delta: jnp.sum(raised(y, f(x + delta))))(delta)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from advknow import inner_product, losses, validate
+from advknow import inner_product, losses, precision, validate
 from advknow.attacks.gradient import _per_example
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
@@ -74,7 +74,7 @@ def _eigh(matrix: Array) -> tuple[Array, Array]:
     return values.astype(matrix.dtype), vectors.astype(matrix.dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "count"))
+@functools.partial(precision.program, static_argnames=("loss", "count"))
 def _exact(f: ApplyFn, x: Array, *, loss: AdversarialLoss, count: int) -> SingularDirections:
     y, jacobian = vjp_rows(f, x)
     rooted = inner_product.root_of_columns(loss, y, jacobian)
@@ -113,7 +113,7 @@ def _random_in_row_space(pullback, loss: AdversarialLoss, y: Array, example_keys
     return _unit(pullback(inner_product.hvp(loss, y, cotangent))[0].reshape(y.shape[0], -1))
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "num_steps"))
+@functools.partial(precision.program, static_argnames=("loss", "num_steps"))
 def _lanczos_start(f, x, example_keys, *, loss, num_steps) -> _Lanczos:
     y, pullback = jax.vjp(f, x)
     first = _random_in_row_space(pullback, loss, y, example_keys)
@@ -122,7 +122,7 @@ def _lanczos_start(f, x, example_keys, *, loss, num_steps) -> _Lanczos:
     return _Lanczos(basis.at[:, 0].set(first), numbers, numbers, jnp.zeros((), jnp.int32))
 
 
-@functools.partial(jax.jit, static_argnames=("loss",))
+@functools.partial(precision.program, static_argnames=("loss",))
 def _lanczos_step(state: _Lanczos, f, x, example_keys, *, loss) -> _Lanczos:
     basis, diagonal, off_diagonal, i = state
     v = jax.lax.dynamic_index_in_dim(basis, i, axis=1, keepdims=False)
@@ -151,7 +151,7 @@ def _lanczos_step(state: _Lanczos, f, x, example_keys, *, loss) -> _Lanczos:
     )
 
 
-@functools.partial(jax.jit, static_argnames=("count", "tolerance"))
+@functools.partial(precision.program, static_argnames=("count", "tolerance"))
 def _lanczos_finish(state: _Lanczos, *, count: int, tolerance: float) -> SingularDirections:
     num_steps = state.diagonal.shape[-1]
     above = jnp.einsum(
@@ -170,7 +170,7 @@ def _lanczos_finish(state: _Lanczos, *, count: int, tolerance: float) -> Singula
 
 @functools.lru_cache(maxsize=32)
 def _compiled_lanczos_step(loss: AdversarialLoss):
-    return jax.jit(functools.partial(_lanczos_step, loss=loss))
+    return precision.program(functools.partial(_lanczos_step, loss=loss))
 
 
 def singular_directions(
@@ -223,7 +223,7 @@ def singular_directions(
     return _lanczos_finish(state, count=count, tolerance=tolerance)
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "index", "eps"))
+@functools.partial(precision.program, static_argnames=("loss", "index", "eps"))
 def _signed(f, x, directions: SingularDirections, *, loss, index: int, eps: float) -> Array:
     """eps times the direction, with the sign that raises the loss more at this finite eps."""
     delta = (eps * directions.directions[:, index]).reshape(x.shape).astype(x.dtype)

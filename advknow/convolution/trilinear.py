@@ -27,6 +27,7 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from advknow import precision
 from advknow.convolution import parts, toeplitz, winograd
 from advknow.convolution.geometry import Geometry, by_transposition
 from advknow.typing import Array
@@ -48,6 +49,7 @@ def _reference(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
 
 
 def _on_cpu(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
+    """The mode by the algorithm that is fastest on XLA's CPU backend."""
     if winograd.suits(geometry):
         return winograd.MODES[mode](a, b, geometry)
     if toeplitz.suits(geometry, mode):
@@ -61,18 +63,14 @@ def _on_cpu(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
 
 _trilinear_p = Primitive("advknow_convolution")
 _trilinear_p.def_impl(
-    functools.partial(jax.jit, static_argnames=("mode", "geometry"))(
-        lambda a, b, *, mode, geometry: _bind(a, b, mode, geometry)
+    functools.partial(jax.jit, static_argnames=("mode", "geometry", "products"))(
+        lambda a, b, **of: _trilinear_p.bind(a, b, **of)
     )
 )
 
 
-def _bind(a: Array, b: Array, mode: str, geometry: Geometry) -> Array:
-    return _trilinear_p.bind(a, b, mode=mode, geometry=geometry)
-
-
 @_trilinear_p.def_abstract_eval
-def _abstract(a, b, *, mode: str, geometry: Geometry):
+def _abstract(a, b, *, mode: str, geometry: Geometry, products: str | None):
     shape = {"x": geometry.x_shape, "w": geometry.w_shape, "y": geometry.y_shape}[mode]
     return jax.core.ShapedArray(shape, a.dtype)
 
@@ -82,11 +80,11 @@ def _abstract(a, b, *, mode: str, geometry: Geometry):
 _OPERANDS = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}
 
 
-def _transposed(cotangent, a, b, *, mode, geometry, of: int):
+def _transposed(cotangent, a, b, *, mode, of: int, **rest):
     names = {_OPERANDS[mode][0]: a, _OPERANDS[mode][1]: b, mode: cotangent}
     wanted = _OPERANDS[mode][of]
     first, second = _OPERANDS[wanted]
-    return _bind(names[first], names[second], wanted, geometry)
+    return _trilinear_p.bind(names[first], names[second], mode=wanted, **rest)
 
 
 ad.defbilinear(
@@ -96,7 +94,13 @@ ad.defbilinear(
 )
 
 
-def _batched(operands, dimensions, *, mode: str, geometry: Geometry):
+def _lowered(by, a: Array, b: Array, *, products: str | None, **of: Any) -> Array:
+    """By that algorithm, with products of the precision that held where the model was traced."""
+    with jax.default_matmul_precision(products):
+        return by(a, b, **of)
+
+
+def _batched(operands, dimensions, *, mode: str, geometry: Geometry, products: str | None):
     a, b = operands
     of_a, of_b = dimensions
     if of_b is None and mode in ("y", "x"):
@@ -104,17 +108,21 @@ def _batched(operands, dimensions, *, mode: str, geometry: Geometry):
         a = batching.bdim_at_front(a, of_a, a.shape[of_a])
         copies, size = a.shape[:2]
         a = a.reshape(copies * size, *a.shape[2:])
-        merged = _bind(a, b, mode, geometry.with_batch(copies * size))
+        merged = _trilinear_p.bind(
+            a, b, mode=mode, geometry=geometry.with_batch(copies * size), products=products
+        )
         return merged.reshape(copies, size, *merged.shape[1:]), 0
-    run = functools.partial(_reference, mode=mode, geometry=geometry)
+    run = functools.partial(_lowered, _reference, products=products, mode=mode, geometry=geometry)
     return jax.vmap(run, tuple(dimensions))(a, b), 0
 
 
 batching.primitive_batchers[_trilinear_p] = _batched
-mlir.register_lowering(_trilinear_p, mlir.lower_fun(_reference, multiple_results=False))
-mlir.register_lowering(
-    _trilinear_p, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu"
-)
+for _by, _platform in ((_reference, None), (_on_cpu, "cpu")):
+    mlir.register_lowering(
+        _trilinear_p,
+        mlir.lower_fun(functools.partial(_lowered, _by), multiple_results=False),
+        platform=_platform,
+    )
 
 
 def convolve(
@@ -126,7 +134,8 @@ def convolve(
 ) -> Array:
     """`jax.lax.conv_general_dilated` of (B, H, W, C), (h, w, C, K), as `flax.linen.Conv` calls it.
 
-    Differentiable in both modes and any order, and vectorised by `jax.vmap`. Any options beyond
+    Differentiable in both modes and any order, and vectorised by `jax.vmap`; all of them have the
+    precision of products that holds where this is called (`advknow.precision`). Any options beyond
     strides and explicit padding, and other dtypes than float32 and float64, are left to `jax.lax`.
     """
     plain = (
@@ -153,4 +162,4 @@ def convolve(
     )
     if math.prod(geometry.y_shape) <= 0:
         return lax.conv_general_dilated(x, w, strides, padding, **options)
-    return _bind(x, w, "y", geometry)
+    return _trilinear_p.bind(x, w, mode="y", geometry=geometry, products=precision.chosen())

@@ -12,7 +12,7 @@ from advknow.typing import AttackFn
 
 DIRECTIONS = ("target_to_source", "source_to_target")
 # What configurations of earlier versions lack, and what it was then.
-ADDED = {"activations": "float32", "objective": "cross_entropy"}
+ADDED = {"activations": "float32", "matmul_precision": "default", "objective": "cross_entropy"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,6 +213,11 @@ SHORT = {
         "sources.*.training.activations",
         "target_training.activations",
         "transfer.training.activations",
+    ),
+    "matmul_precision": (
+        "sources.*.training.matmul_precision",
+        "target_training.matmul_precision",
+        "transfer.training.matmul_precision",
     ),
     "objective": ("attack.objective",),
     "transfer_epochs": ("transfer.training.epochs",),

@@ -4,17 +4,16 @@ import dataclasses
 import pathlib
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from advknow import data, validate
 from advknow.data import Dataset
 from advknow.experiments import tasks
 from advknow.passes import devices, memory
-from advknow.passes.apply_fn import as_pytree, output_spec
+from advknow.passes.apply_fn import as_pytree, output_spec, outputs
 from advknow.runs.by_name import LoadedModel, load_model
 from advknow.training.evaluation import map_batches
-from advknow.typing import ApplyFn, Array, Sharding
+from advknow.typing import ApplyFn, Sharding
 
 
 class Pair(NamedTuple):
@@ -131,7 +130,7 @@ class Sample:
                     "use --nocorrect_only to count all images."
                 )
             f = as_pytree(of_target.f)
-            logits = map_batches(lambda x: _outputs(f, x), test.pixels(), 256)
+            logits = map_batches(lambda x: outputs(f, x), test.pixels(), 256)
             correct = logits.argmax(axis=1) == test.labels
         indices = tasks.chosen(
             correct,
@@ -140,11 +139,6 @@ class Sample:
             cure="use --nocorrect_only to count all images",
         )
         return Pair(of_source.f, of_target.f, specs[1].shape[1], test.take(indices), dataset)
-
-
-@jax.jit
-def _outputs(f: ApplyFn, x: Array) -> Array:
-    return f(x)
 
 
 def _same_shape(source: LoadedModel, target: LoadedModel) -> tuple[int, ...] | None:

@@ -23,6 +23,7 @@ from advknow.generalized.sums import summable, sums_of_batch, sums_of_grams, zer
 from advknow.gram import GramsOf
 from advknow.inner_product import Loss
 from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals, devices
+from advknow.passes.apply_fn import outputs
 from advknow.passes.batching import Sample
 from advknow.typing import ApplyFn, Array
 
@@ -64,7 +65,7 @@ class TopAttacksOf:
         gram.check_finite("f_target", found.deviations.target)
         if not _summable(self.grams, batch.shapes):
             return found, None
-        y = devices.fetch(f_target(batch.x))[: 1 if loss.constant_hessian else batch.count]
+        y = devices.fetch(outputs(f_target, batch.x))[: 1 if loss.constant_hessian else batch.count]
         return found, gram.host_root(loss, devices.fetch(gram.roots(loss, y)))
 
 

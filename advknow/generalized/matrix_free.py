@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import inner_product
+from advknow import inner_product, precision
 from advknow.attacks import singular_directions
 from advknow.gram import Deviations
 from advknow.losses import AdversarialLoss
@@ -41,7 +41,7 @@ class TopAttacks(NamedTuple):
     converged: np.ndarray
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "num_probes"))
+@functools.partial(precision.program, static_argnames=("loss", "num_probes"))
 def _push(f_source, f_target, x, directions, example_keys, *, loss, num_probes):
     def along(f, vectors):
         y, forward = jax.linearize(f, x)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import gram, losses, passes, validate
+from advknow import gram, losses, passes, precision, validate
 from advknow.gram import GramsOf
 from advknow.inner_product import Loss
 from advknow.matching.distances import check_columns
@@ -73,7 +73,7 @@ class PathSums(NamedTuple):
     right: Any
 
 
-@jax.jit
+@precision.program
 def _along(f_source: ApplyFn, f_target: ApplyFn, x: Array, x0: Array, t: Array):
     step = x - x0[None]
     at = x0[None] + t * step

@@ -4,11 +4,10 @@ import dataclasses
 import functools
 from typing import ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import gram
+from advknow import gram, precision
 from advknow.losses import AdversarialLoss
 from advknow.passes import Batch, Need, devices
 from advknow.typing import ApplyFn, Array, PyTree
@@ -28,7 +27,7 @@ class Outputs(NamedTuple):
     root_target: np.ndarray
 
 
-@functools.partial(jax.jit, static_argnames=("loss",))
+@functools.partial(precision.program, static_argnames=("loss",))
 def _outputs(models: dict[str, ApplyFn], x: Array, *, loss: AdversarialLoss) -> PyTree:
     found = {name: f(x) for name, f in models.items()}
     return found, (gram.roots(loss, found["target"]) if "target" in found else None)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
+from advknow import precision
 from advknow.typing import ApplyFn, Array, ArrayLike
 
 
@@ -62,6 +63,12 @@ def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeS
     if not jnp.issubdtype(out.dtype, jnp.floating):
         raise ValueError(f"{name} returns {out.dtype}; floats (logits) are needed.")
     return out
+
+
+@precision.program
+def outputs(f: ApplyFn, x: Array) -> Array:
+    """f(x), compiled: (B, ...) -> (B, d)."""
+    return f(x)
 
 
 def vjp_rows(f: ApplyFn, x: Array) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import validate
+from advknow import precision, validate
 from advknow.passes import batching, devices, keys
 from advknow.passes.apply_fn import as_pytree, output_spec
 from advknow.passes.batching import Sample
@@ -122,12 +122,13 @@ def _find(need: Need, batch: Batch, found: dict[Need, Any]) -> Any:
     return found[need]
 
 
-def _needed(needs: tuple[Need, ...], batch: Batch) -> dict[Need, Any]:
+@precision.measured
+def _totals(measure: Measure, batch: Batch) -> Totals:
     # No closure that refers to itself: it would keep the batch's arrays until the next collection.
     found: dict[Need, Any] = {}
-    for need in needs:
+    for need in measure.needs:
         _find(need, batch, found)
-    return found
+    return measure.of_batch(batch, found)
 
 
 def states(
@@ -206,7 +207,7 @@ def states(
             keys=of_batch_keys,
             shapes=shapes,
         )
-        totals = measure.of_batch(batch, _needed(measure.needs, batch))
+        totals = _totals(measure, batch)
         done += count
         state = State(merge(state.sums, totals.sums), (*state.pieces, totals.values), done, shapes)
         yield state

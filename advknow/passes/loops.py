@@ -5,6 +5,7 @@ input gradients a second in the loop and 109 as one compiled step called from Py
 wants the compiled loop, and inside somebody's `jax.jit` there is nothing else.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,4 +36,12 @@ def repeat(step: Callable[..., PyTree], num_steps: int, carry: PyTree, *operands
         for _ in range(num_steps):
             carry = step(carry, *operands)
         return carry
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        return jax.lax.fori_loop(0, num_steps, lambda _, carry: step(carry, *operands), carry)
+    return _loop(step, num_steps, carry, operands)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _loop(step: Callable[..., PyTree], num_steps: Any, carry: PyTree, operands: PyTree) -> PyTree:
+    """One program for every number of steps, compiled once for all batches."""
     return jax.lax.fori_loop(0, num_steps, lambda _, carry: step(carry, *operands), carry)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.stages import Lowered
 
-from advknow import validate
+from advknow import precision, validate
 from advknow.passes.apply_fn import vjp_rows
 from advknow.typing import ApplyFn, Array, PyTree
 
@@ -110,7 +110,7 @@ def fitting_batch_size(
     return batch_size
 
 
-@jax.jit
+@precision.program
 def _jacobians(f_source: ApplyFn, f_target: ApplyFn, x: Array) -> PyTree:
     return vjp_rows(f_source, x), vjp_rows(f_target, x)
 
@@ -128,7 +128,7 @@ def jacobians_of(f_source: ApplyFn, f_target: ApplyFn, shape: tuple[int, ...], d
     return lower
 
 
-@jax.jit
+@precision.program
 def _gradients(f_source: ApplyFn, f_target: ApplyFn, x: Array) -> PyTree:
     def gradient(f: ApplyFn) -> Array:
         return jax.grad(lambda x: jnp.sum(jax.nn.logsumexp(f(x), axis=-1)))(x)

@@ -9,11 +9,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advknow import validate
+from advknow import precision, validate
 from advknow.data import Dataset
 from advknow.models import Model
 from advknow.passes import devices
@@ -73,12 +72,12 @@ def map_batches(
     return np.concatenate(devices.fetch(outputs))[: len(inputs)]
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(precision.program, static_argnums=0)
 def _logits(model: Model, variables: PyTree, images: Array) -> Array:
     return model.apply(variables, pixels(images))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(precision.program, static_argnums=0)
 def _features(model: Model, variables: PyTree, images: Array) -> Array:
     return model.features(variables, pixels(images))
 

@@ -22,12 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from advknow import validate
+from advknow import precision, validate
 from advknow.models.model import ACTIVATIONS
 from advknow.passes import devices, keys
 from advknow.typing import Array, PyTree, Sharding
 
 SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("default", "high", "highest")
 # The independent streams that a training draws from its one key.
 _INIT, _ORDER, _STEP = 0, 1, 2
 
@@ -53,6 +54,8 @@ class TrainConfig:
       activations: "float32" or "bfloat16", the dtype in which a backbone's layers compute while it
         is trained. Parameters, batch norm's statistics, features, logits, loss and everything
         in evaluation mode are float32 either way.
+      matmul_precision: of float32 products while it is trained: "default" is JAX's, fewer bits on
+        GPUs and TPUs and float32's on CPUs; "high", "highest" as `jax.default_matmul_precision`.
     """
 
     epochs: int
@@ -62,6 +65,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     schedule: str = "cosine"
     activations: str = "float32"
+    matmul_precision: str = "default"
 
     def __post_init__(self) -> None:
         validate.integer("epochs", self.epochs, minimum=1)
@@ -71,6 +75,7 @@ class TrainConfig:
         validate.number("weight_decay", self.weight_decay, minimum=0)
         validate.choice("schedule", self.schedule, SCHEDULES)
         validate.choice("activations", self.activations, ACTIVATIONS)
+        validate.choice("matmul_precision", self.matmul_precision, PRECISIONS)
 
 
 class Best(NamedTuple):
@@ -207,7 +212,14 @@ def _optimizer(momentum: float, weight_decay: float) -> optax.GradientTransforma
 
 @functools.partial(
     jax.jit,
-    static_argnames=("forward", "momentum", "weight_decay", "schedule", "sharding"),
+    static_argnames=(
+        "forward",
+        "momentum",
+        "weight_decay",
+        "schedule",
+        "matmul_precision",
+        "sharding",
+    ),
     donate_argnames="state",
 )
 def _step(
@@ -222,6 +234,7 @@ def _step(
     momentum: float,
     weight_decay: float,
     schedule: str,
+    matmul_precision: str,
     sharding: Sharding,
 ) -> TrainState:
     """One step of SGD. `rate` and `total` are arrays, so that they cost no compilation."""
@@ -232,7 +245,11 @@ def _step(
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.mean(), (logits, batch_stats)
 
-    (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    given = precision.chosen() if matmul_precision == "default" else matmul_precision
+    with jax.default_matmul_precision(given):
+        (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
+            state.params
+        )
     optimizer = _optimizer(momentum, weight_decay)
     direction, opt_state = optimizer.update(grads, state.opt_state, state.params)
     rate = rate * _decay(schedule, state.step, total)
@@ -283,6 +300,7 @@ def take_step(
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         schedule=config.schedule,
+        matmul_precision=config.matmul_precision,
         sharding=sharding,
     )
 

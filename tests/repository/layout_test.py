@@ -31,7 +31,7 @@ PROCESSES = ("convolutions.py", "synthetic_peer.py", "growth_point.py")
 # From the ground up: each floor may import those before it, and its own.
 FLOORS = (
     ("typing", "version"),
-    ("validate",),
+    ("validate", "precision"),
     ("passes",),
     ("losses",),
     ("inner_product",),
