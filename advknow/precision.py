@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 def chosen() -> Any:
     """The precision of products that holds here; None where it is JAX's default."""
-    return jax.config.jax_default_matmul_precision
+    return jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
 
 
 def measured(fn: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

@@ -1,6 +1,8 @@
 """alpha1, alpha2 and alpha1*alpha2 of attacks at finite eps (theory.md section 2).
 
-One pass over the examples, cost linear in N, memory constant but for alpha1 of every example.
+One pass over the examples, cost linear in N, memory constant but for alpha1 of every example; for
+models of many outputs, also the directions of every example, where they are smaller than the matrix
+of all pairs of outputs (`advknow.alphas.sums`).
 """
 
 import dataclasses
@@ -52,7 +54,7 @@ def _finite(delta: Array) -> Array:
     return jnp.isfinite(delta).all(axis=tuple(range(1, delta.ndim)))
 
 
-@functools.partial(precision.program, static_argnames=("loss", "linearize"))
+@functools.partial(precision.program, static_argnames=("loss", "linearize", "vectors"))
 def _sums(
     f1: ApplyFn,
     f2: ApplyFn,
@@ -64,6 +66,7 @@ def _sums(
     *,
     loss: AdversarialLoss,
     linearize: bool,
+    vectors: bool,
 ) -> tuple[sums.TransferSums, sums.TransferValues]:
     """The sums of one batch, direction f1 -> f2; models and sums in one program."""
     finite_delta = _finite(delta1) & _finite(delta2)
@@ -80,6 +83,7 @@ def _sums(
             index=index,
             mask=mask,
             finite_delta=finite_delta,
+            vectors=vectors,
         )
     y1, moved_11 = jnp.split(f1(jnp.concatenate([x, x + delta1])), 2)
     y2, moved_12, moved_22 = jnp.split(f2(jnp.concatenate([x, x + delta1, x + delta2])), 3)
@@ -97,6 +101,7 @@ def _sums(
         noise_11=noise_11,
         noise_12=noise_12,
         finite_delta=finite_delta,
+        vectors=vectors,
     )
 
 
@@ -111,9 +116,14 @@ def finite_alphas(
     """
     loss = losses.get(eval_loss, argument="eval_loss")
 
+    def sizes(shapes: Shapes) -> tuple[int, int]:
+        return shapes.outputs[first.model], shapes.outputs[second.model]
+
     def zero(shapes: Shapes) -> Totals:
-        m, d = shapes.outputs[first.model], shapes.outputs[second.model]
-        return Totals(sums.zeros(m, d), sums.no_values())
+        return Totals(
+            sums.zeros(*sizes(shapes), examples=shapes.examples),
+            sums.no_values(*sizes(shapes), examples=shapes.examples),
+        )
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
         of_sums, values = devices.fetch(
@@ -127,10 +137,11 @@ def finite_alphas(
                 jnp.arange(batch.size) < batch.count,
                 loss=loss,
                 linearize=linearize,
+                vectors=sums.keeps_vectors(*sizes(batch.shapes), batch.shapes.examples),
             )
         )
-        alpha1, valid = (np.asarray(v)[: batch.count] for v in values)
-        return Totals(of_sums, sums.TransferValues(alpha1.astype(np.float64), valid))
+        values = jax.tree.map(lambda v: np.asarray(v)[: batch.count], values)
+        return Totals(of_sums, values._replace(alpha1=values.alpha1.astype(np.float64)))
 
     return Measure(
         needs=(first, second),

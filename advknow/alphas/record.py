@@ -5,11 +5,12 @@ float64 on the host.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from advknow.alphas.sums import TransferSums, TransferValues
+from advknow.alphas.sums import TransferSums, TransferValues, pair_sums
 from advknow.passes import merge
 
 NONFINITE_GRADIENT = (
@@ -92,15 +93,50 @@ def unbiased(square: float, mean_square: float, n: int) -> float | None:
     return (n * square - mean_square) / (n - 1) if n > 1 else None
 
 
-def _jackknife(matrices: np.ndarray, counts: np.ndarray) -> float | None:
-    """Standard error of |sum of matrices / count|_F^2, leaving out one group at a time."""
+class _Squares(NamedTuple):
+    """|sum of outer products|_F^2: of all examples, and without group g, divided by a count^2.
+
+    Attributes:
+      of_all: count -> the square over count^2.
+      without: (g, count) -> the same without the examples of group g.
+    """
+
+    of_all: Callable[[float], float]
+    without: Callable[[int, float], float]
+
+
+def _of_matrices(matrices: np.ndarray) -> _Squares:
+    """From the sums of the outer products of each group, (G, m, d)."""
+    matrix = matrices.sum(axis=0)
+    return _Squares(
+        lambda count: square_of_norm(matrix / count),
+        lambda g, count: square_of_norm((matrix - matrices[g]) / count),
+    )
+
+
+def _of_pairs(pairs: np.ndarray) -> _Squares:
+    """From the sums over pairs of examples of two groups, (G, G)."""
+    return _Squares(
+        lambda count: float(max(pairs.sum(), 0.0) / count**2),
+        lambda g, count: float(np.delete(np.delete(pairs, g, 0), g, 1).sum() / count**2),
+    )
+
+
+def _squares(sums: TransferSums, values: TransferValues) -> tuple[_Squares, _Squares]:
+    """Of alpha2 and of alpha1*alpha2."""
+    if sums.outer is not None:
+        return _of_matrices(sums.outer), _of_matrices(sums.weighted_outer)
+    ones, alpha1 = np.ones(len(values.alpha1)), np.asarray(values.alpha1, np.float64)
+    return _of_pairs(pair_sums(values, ones)), _of_pairs(pair_sums(values, alpha1))
+
+
+def _jackknife(squares: _Squares, counts: np.ndarray) -> float | None:
+    """Standard error of |sum of outer products / count|_F^2, leaving out one group at a time."""
     groups = np.flatnonzero(counts > 0)
     if len(groups) < 2:
         return None
-    matrix, count = matrices.sum(axis=0), counts.sum()
-    left_out = np.array(
-        [square_of_norm((matrix - matrices[g]) / (count - counts[g])) for g in groups]
-    )
+    count = counts.sum()
+    left_out = np.array([squares.without(int(g), count - counts[g]) for g in groups])
     k = len(groups)
     return float(np.sqrt((k - 1) / k * np.sum((left_out - left_out.mean()) ** 2)))
 
@@ -131,8 +167,9 @@ def finalize(sums: TransferSums, values: TransferValues) -> Transferability:
             "that makes no progress)."
         )
     directed = int(sums.directed.sum())
-    alpha2_squared = square_of_norm(sums.outer.sum(axis=0) / directed) if directed else None
-    product_squared = square_of_norm(sums.weighted_outer.sum(axis=0) / n)
+    of_alpha2, of_product = _squares(sums, values)
+    alpha2_squared = of_alpha2.of_all(directed) if directed else None
+    product_squared = of_product.of_all(n)
     per_example = np.asarray(values.alpha1, np.float64)[valid]
     return Transferability(
         alpha1=float(sums.alpha1.sum() / n),
@@ -154,6 +191,6 @@ def finalize(sums: TransferSums, values: TransferValues) -> Transferability:
         valid=valid,
         # From the values: where they are nearly equal, float32's sums of squares say nothing of it.
         alpha1_se=float(per_example.std(ddof=1)) / n**0.5 if n > 1 else None,
-        alpha2_squared_se=_jackknife(sums.outer, sums.directed),
-        alpha1_alpha2_squared_se=_jackknife(sums.weighted_outer, sums.used),
+        alpha2_squared_se=_jackknife(of_alpha2, sums.directed),
+        alpha1_alpha2_squared_se=_jackknife(of_product, sums.used),
     )

@@ -21,7 +21,7 @@ from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals
 from advknow.passes.batching import Sample
 from advknow.typing import ApplyFn
 
-_sums = precision.program(sums.of_batch)
+_sums = precision.program(sums.of_batch, static_argnames=("vectors",))
 
 
 def _unit(v: np.ndarray) -> np.ndarray:
@@ -30,7 +30,14 @@ def _unit(v: np.ndarray) -> np.ndarray:
     return v / np.where(length > 0, length, 1.0)
 
 
-def sums_of_grams(grams: Grams, *, index: int = 0, start: int = 0, size: int | None = None):
+def sums_of_grams(
+    grams: Grams,
+    *,
+    index: int = 0,
+    start: int = 0,
+    size: int | None = None,
+    vectors: bool = False,
+) -> tuple[sums.TransferSums, sums.TransferValues]:
     """The sums of `advknow.alphas.sums` over one batch, direction S -> T, and its values.
 
     Args:
@@ -38,6 +45,7 @@ def sums_of_grams(grams: Grams, *, index: int = 0, start: int = 0, size: int | N
       index: i, counted from 0.
       start: the index of the first example in the whole sample, for its jackknife group.
       size: to which the batch is padded on the device; B by default.
+      vectors: as in `sums.of_batch`.
 
     Returns:
       TransferSums; TransferValues, with alpha1 (B,) = |Delta_ST^(i)|_{H_T} / |Delta_TT^(1)|_{H_T}.
@@ -58,9 +66,11 @@ def sums_of_grams(grams: Grams, *, index: int = 0, start: int = 0, size: int | N
     )
     # Padded, so that one program serves all batches.
     padded = (np.pad(a, [(0, size - count)] + [(0, 0)] * (a.ndim - 1)) for a in parts)
-    of_batch = _sums(*padded, index=start + np.arange(size), mask=np.arange(size) < count)
+    of_batch = _sums(
+        *padded, index=start + np.arange(size), mask=np.arange(size) < count, vectors=vectors
+    )
     summed, values = jax.device_get(of_batch)
-    return summed, sums.TransferValues(*(np.asarray(v[:count]) for v in values))
+    return summed, jax.tree.map(lambda v: np.asarray(v[:count]), values)
 
 
 def check_index(index: int, *, inputs: int, outputs: tuple[int, int]) -> None:
@@ -84,9 +94,10 @@ def small_eps_alphas(grams: GramsOf, *, index: int = 0) -> Measure:
     def zero(shapes: Shapes) -> Totals:
         m, d = shapes.outputs[grams.source], shapes.outputs[grams.target]
         check_index(index, inputs=shapes.num_inputs, outputs=(m, d))
+        of = {"source_to_target": (m, d), "target_to_source": (d, m)}
         return Totals(
-            {"source_to_target": sums.zeros(m, d), "target_to_source": sums.zeros(d, m)},
-            {"source_to_target": sums.no_values(), "target_to_source": sums.no_values()},
+            {name: sums.zeros(*pair, examples=shapes.examples) for name, pair in of.items()},
+            {name: sums.no_values(*pair, examples=shapes.examples) for name, pair in of.items()},
         )
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
@@ -94,8 +105,12 @@ def small_eps_alphas(grams: GramsOf, *, index: int = 0) -> Measure:
             "source_to_target": found[grams],
             "target_to_source": found[grams].swapped(),
         }
+        sizes = (batch.shapes.outputs[grams.source], batch.shapes.outputs[grams.target])
+        vectors = sums.keeps_vectors(*sizes, batch.shapes.examples)
         totals = {
-            name: sums_of_grams(of, index=index, start=batch.start, size=batch.size)
+            name: sums_of_grams(
+                of, index=index, start=batch.start, size=batch.size, vectors=vectors
+            )
             for name, of in directions.items()
         }
         return Totals(

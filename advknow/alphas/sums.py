@@ -9,6 +9,11 @@ Dimensionless; in [0, 1] where the attacks reach their maximum. The leading axis
 jackknife group of the example (its index modulo `NUM_GROUPS`), from which the standard errors come.
 A batch is summed in its own dtype on its own device; `advknow.passes.merge` adds in float64 on the
 host.
+
+Of models with thousands of outputs the (m, d) matrices would not fit. Then the unit vectors of each
+example are kept in their place: N (m + d) numbers, and at the end, for any weights w,
+
+    | sum_i w_i u_i v_i' |_F^2 = sum_ij w_i w_j (u_i' u_j) (v_i' v_j)
 """
 
 from typing import Any, NamedTuple
@@ -21,6 +26,10 @@ from advknow.typing import Array
 NUM_GROUPS = 10
 # alpha1 of a maximiser is at most 1; an excess below this is float32 rounding.
 ALPHA1_ROUNDING = 1e-5
+# From so many bytes on, the matrices of all groups give way to vectors where these are fewer.
+LARGE_MATRICES = 2**26
+# So many rows of the products between examples at once.
+ROWS_AT_ONCE = 1024
 
 
 def alpha1(numerator: Array, denominator: Array, defined: Array) -> Array:
@@ -58,8 +67,8 @@ class TransferSums(NamedTuple):
     """Sums over examples, by jackknife group g; f1 has m outputs, f2 has d.
 
     Attributes:
-      outer: (G, m, d), of u(Delta_11) u(Delta_12)'.
-      weighted_outer: (G, m, d), of alpha1 u(Delta_11) u(Delta_12)'.
+      outer: (G, m, d), of u(Delta_11) u(Delta_12)'; None where the vectors are kept.
+      weighted_outer: (G, m, d), of alpha1 u(Delta_11) u(Delta_12)'; None likewise.
       alpha1: (G,), of alpha1.
       alpha1_squared: (G,), of alpha1^2 where Delta_12 has a direction.
       used: (G,), examples whose alpha1 is known.
@@ -83,21 +92,73 @@ class TransferSums(NamedTuple):
 
 
 class TransferValues(NamedTuple):
-    """Of every example: alpha1 (N,), 0 where not defined, and valid (N,) bool, where it is."""
+    """Of every example.
+
+    Attributes:
+      alpha1: (N,), 0 where not defined.
+      valid: (N,) bool, where it is.
+      unit_11: (N, m), u(Delta_11), zeros without a direction; None where matrices are summed.
+      unit_12: (N, d), u(Delta_12); None likewise.
+    """
 
     alpha1: Any
     valid: Any
+    unit_11: Any = None
+    unit_12: Any = None
 
 
-def zeros(m: int, d: int) -> TransferSums:
-    """The sums over no examples: float64 arrays on the host."""
-    matrix, scalar = np.zeros((NUM_GROUPS, m, d)), np.zeros(NUM_GROUPS)
-    return TransferSums(matrix, matrix.copy(), *(scalar.copy() for _ in range(8)))
+def keeps_vectors(m: int, d: int, examples: int | None) -> bool:
+    """Whether the vectors of each example are kept, not (m, d) matrices.
+
+    Args:
+      m, d: outputs of f1, f2. examples: N; None where unknown: then matrices are summed.
+    """
+    matrices = 2 * NUM_GROUPS * m * d * 8
+    return examples is not None and LARGE_MATRICES < matrices > examples * (m + d) * 4
 
 
-def no_values() -> TransferValues:
-    """The values of no examples."""
-    return TransferValues(np.zeros(0), np.zeros(0, bool))
+def zeros(m: int, d: int, *, examples: int | None = None) -> TransferSums:
+    """The sums over none of `examples` examples: float64 arrays on the host."""
+    matrix = None if keeps_vectors(m, d, examples) else np.zeros((NUM_GROUPS, m, d))
+    return TransferSums(matrix, matrix, *(np.zeros(NUM_GROUPS) for _ in range(8)))
+
+
+def no_values(m: int, d: int, *, examples: int | None = None) -> TransferValues:
+    """The values of none of `examples` examples."""
+    values = TransferValues(np.zeros(0), np.zeros(0, bool))
+    if not keeps_vectors(m, d, examples):
+        return values
+    return values._replace(
+        unit_11=np.zeros((0, m), np.float32), unit_12=np.zeros((0, d), np.float32)
+    )
+
+
+def pair_sums(values: TransferValues, weights: np.ndarray) -> np.ndarray:
+    """sum over i of group g, j of group h of w_i w_j (u_i' u_j) (v_i' v_j): (G, G), float64.
+
+    Args:
+      values: with vectors. weights: (N,), w.
+    """
+    member = np.arange(len(weights)) % NUM_GROUPS == np.arange(NUM_GROUPS)[:, None]
+    weighted = member * np.asarray(weights, np.float64)
+    found = np.zeros((NUM_GROUPS, NUM_GROUPS))
+    u, v = values.unit_11, values.unit_12
+    for start in range(0, len(u), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        products = np.ones((len(u[rows]), len(u)))
+        for vectors in (u, v):
+            products *= _between(vectors[rows], vectors)
+        found += weighted[:, rows] @ products @ weighted.T
+    return found
+
+
+def _between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a b' in float64, of float32 rows, a part of the columns at a time."""
+    found = np.zeros((len(a), len(b)))
+    for start in range(0, a.shape[1], ROWS_AT_ONCE):
+        columns = slice(start, start + ROWS_AT_ONCE)
+        found += a[:, columns].astype(np.float64) @ b[:, columns].astype(np.float64).T
+    return found
 
 
 def of_batch(
@@ -111,6 +172,7 @@ def of_batch(
     noise_11: Array | float = 0.0,
     noise_12: Array | float = 0.0,
     finite_delta: Array | bool = True,
+    vectors: bool = False,
 ) -> tuple[TransferSums, TransferValues]:
     """The sums over one batch, and its alpha1 per example; in float32 or wider.
 
@@ -122,6 +184,7 @@ def of_batch(
       mask: (B,) bool, False for padding.
       noise_11, noise_12: (B,) lengths up to which a deviation is rounding, hence no direction.
       finite_delta: (B,) bool, whether the perturbations are finite.
+      vectors: whether the values have the unit vectors, and the sums no matrices.
     """
     deviation_11, deviation_12, alpha1_numerator, alpha1_denominator = map(
         wide, (deviation_11, deviation_12, alpha1_numerator, alpha1_denominator)
@@ -149,8 +212,8 @@ def of_batch(
         return jnp.einsum("bg,bm,bd->gmd", weights, unit_11, unit_12, precision="highest")
 
     sums = TransferSums(
-        outer=outer(with_direction),
-        weighted_outer=outer(with_direction * ratio[:, None]),
+        outer=None if vectors else outer(with_direction),
+        weighted_outer=None if vectors else outer(with_direction * ratio[:, None]),
         alpha1=ratio @ weights,
         alpha1_squared=ratio**2 @ with_direction,
         used=jnp.sum(weights, axis=0),
@@ -160,4 +223,4 @@ def of_batch(
         nonfinite=(~finite & finite_delta).astype(groups.dtype) @ groups,
         nonfinite_delta=(mask & ~jnp.asarray(finite_delta)).astype(groups.dtype) @ groups,
     )
-    return sums, TransferValues(ratio, used)
+    return sums, TransferValues(ratio, used, *((unit_11, unit_12) if vectors else ()))

@@ -35,6 +35,7 @@ def as_pytree(f: ApplyFn, *, name: str = "f") -> Partial:
     return Partial(f)
 
 
+@precision.measured
 def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeStruct:
     """Shape and dtype of f(x), without computing it.
 

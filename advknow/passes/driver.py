@@ -79,7 +79,9 @@ def _prepared(models: Mapping[str, ApplyFn], sharding: Sharding) -> dict[str, Ap
     }
 
 
-def _shapes(models: Mapping[str, ApplyFn], x: Array, y: np.ndarray | None) -> Shapes:
+def _shapes(
+    models: Mapping[str, ApplyFn], x: Array, y: np.ndarray | None, examples: int | None
+) -> Shapes:
     specs = {name: output_spec(f, x, name=name) for name, f in models.items()}
     return Shapes(
         inputs=tuple(x.shape[1:]),
@@ -88,6 +90,7 @@ def _shapes(models: Mapping[str, ApplyFn], x: Array, y: np.ndarray | None) -> Sh
         responses=None if y is None else y.shape[-1],
         eps=float(jnp.finfo(x.dtype).eps),
         output_eps={name: float(jnp.finfo(spec.dtype).eps) for name, spec in specs.items()},
+        examples=examples,
     )
 
 
@@ -112,7 +115,7 @@ def begin(
     """
     models = _prepared(models, sharding)
     first, _, rows = next(batching.batches(x, batch_size, y, sharding=sharding))
-    return _start(measure, _shapes(models, first, rows))
+    return _start(measure, _shapes(models, first, rows, batching.total(x)))
 
 
 def _find(need: Need, batch: Batch, found: dict[Need, Any]) -> Any:
@@ -182,7 +185,7 @@ def states(
     shapes = None
     for piece, count, rows in batching.batches(x, batch_size, y, skip=done, sharding=sharding):
         if shapes is None:
-            shapes = _shapes(models, piece, rows)
+            shapes = _shapes(models, piece, rows, n)
         if state is None:
             state = _start(measure, shapes)
         size, part = piece.shape[0], slice(done, done + count)

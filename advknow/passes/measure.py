@@ -30,6 +30,7 @@ class Shapes(NamedTuple):
       responses: columns of y; None without y.
       eps: rounding of x's dtype, which is that of the gradients.
       output_eps: rounding of each model's outputs, by the model's name.
+      examples: how many the sample has; None for an iterable, which does not say.
     """
 
     inputs: tuple[int, ...]
@@ -38,6 +39,7 @@ class Shapes(NamedTuple):
     responses: int | None
     eps: float
     output_eps: Mapping[str, float]
+    examples: int | None = None
 
     @property
     def num_inputs(self) -> int:

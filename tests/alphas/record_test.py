@@ -86,7 +86,7 @@ def _record(d11, d12, alpha1):
         return np.concatenate([a, np.ones((100 - count, *np.shape(a)[1:]))]).astype(np.float32)
 
     arrays = map(padded, (d11, d12, alpha1, np.ones(count)))
-    sums, (of_each, used) = _jitted(*arrays, index=np.arange(100), mask=np.arange(100) < count)
+    sums, (of_each, used, *_) = _jitted(*arrays, index=np.arange(100), mask=np.arange(100) < count)
     return finalize(sums, alpha_sums.TransferValues(of_each[:count], used[:count]))
 
 

@@ -27,7 +27,7 @@ def _of_batch(deviations, *, start=0, noise_11=0.0, noise_12=0.0):
         return np.concatenate([a, np.full((64 - count, *a.shape[1:]), np.nan, np.float32)])
 
     noise = (padded(np.broadcast_to(np.float32(v), count)) for v in (noise_11, noise_12))
-    sums, (alpha1, used) = _jitted(
+    sums, (alpha1, used, *_) = _jitted(
         *map(padded, deviations),
         index=start + np.arange(64),
         mask=np.arange(64) < count,
@@ -40,7 +40,7 @@ def _of_batch(deviations, *, start=0, noise_11=0.0, noise_12=0.0):
 def test_sums_by_their_definition(variant):
     deviations = _deviations(0, 25)
     index, mask = jnp.arange(25), jnp.ones(25, bool)
-    sums, (alpha1, used) = variant(alpha_sums.of_batch)(*deviations, index=index, mask=mask)
+    sums, (alpha1, used, *_) = variant(alpha_sums.of_batch)(*deviations, index=index, mask=mask)
     d11, d12, numerator, denominator = (a.astype(np.float64) for a in deviations)
     expected = numerator / denominator
     group = np.arange(25) % alpha_sums.NUM_GROUPS
@@ -87,7 +87,7 @@ def test_addition_does_not_round_away_small_batches():
 def test_padding_adds_nothing():
     deviations = _deviations(3, 12)
     sums, alpha1, _ = _of_batch(deviations)
-    expected, (expected_alpha1, used) = alpha_sums.of_batch(
+    expected, (expected_alpha1, used, *_) = alpha_sums.of_batch(
         *deviations, index=jnp.arange(12), mask=jnp.ones(12, bool)
     )
     assert used.all()
