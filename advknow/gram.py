@@ -3,11 +3,12 @@
     J_S J_S'  (m, m)      J_T J_S'  (d, m)      J_T J_T'  (d, d)      H = R R'
 
 for every example, with m + d vector-Jacobian products of the whole batch. The models run on the
-device in their own dtype; from the Jacobians on, all is float64 on the host. A distance is the
-difference of two sums that may be nearly equal (theory.md section 5), and in float64 that
-difference keeps eight digits of the distance where float32 keeps three; the linear algebra is of
-(d, m) matrices, a trifle beside the models; and no program holds a decomposition (XLA's CPU backend
-can hang on two of them).
+device in their own dtype; from the Jacobians on, all is float64. A distance is the difference of
+two sums that may be nearly equal (theory.md section 5), and in float64 that difference keeps eight
+digits of the distance where float32 keeps three. The products of Jacobians are taken where they
+lie: by the host's BLAS where the device is its CPU, else on the device, so that only the Gram
+matrices travel. The linear algebra after that is of (d, m) matrices on the host, a trifle beside
+the models; and no program holds a decomposition (XLA's CPU backend can hang on two of them).
 """
 
 import dataclasses
@@ -34,6 +35,8 @@ NUMBERS_AT_ONCE = 2**17
 # From so many multiplications on, several threads of BLAS gain. After smaller products they would
 # wait busily for the next, on the cores that compute the following batch's gradients.
 LARGE_PRODUCT = 2**24
+# On a device: enough for its parallel units, and 1 GiB in float64.
+NUMBERS_AT_ONCE_ON_DEVICE = 2**27
 
 
 class Grams(NamedTuple):
@@ -219,8 +222,9 @@ def _blas() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
-def _products(j_source: np.ndarray, j_target: np.ndarray) -> np.ndarray:
-    """[J_S; J_T] [J_S; J_T]' in float64, (B, m + d, m + d), of Jacobians of any dtype."""
+def products_on_host(j_source: Any, j_target: Any, count: int) -> np.ndarray:
+    """`products`, by BLAS: the Jacobians come to the host."""
+    j_source, j_target = (j[:count] for j in devices.fetch((j_source, j_target)))
     size, m, n = j_source.shape
     rows = m + j_target.shape[1]
     products = np.empty((size, rows, rows))
@@ -233,6 +237,40 @@ def _products(j_source: np.ndarray, j_target: np.ndarray) -> np.ndarray:
             both = np.concatenate([j_source[part], j_target[part]], axis=1, dtype=np.float64)
             np.matmul(both, both.swapaxes(1, 2), out=products[part])
     return products
+
+
+@jax.jit
+def _products_on_device(j_source: Array, j_target: Array) -> Array:
+    both = jnp.concatenate([j_source, j_target], axis=1)
+
+    def product(j: Array) -> Array:
+        j = j.astype(jnp.float64)
+        return jnp.matmul(j, j.T, precision="highest")
+
+    at_once = max(1, NUMBERS_AT_ONCE_ON_DEVICE // (both.shape[1] * both.shape[2]))
+    if at_once >= both.shape[0]:
+        return jax.vmap(product)(both)
+    return jax.lax.map(product, both, batch_size=at_once)
+
+
+def products_on_device(j_source: Array, j_target: Array, count: int) -> np.ndarray:
+    """`products`, in float64 where the Jacobians are: (m + d)^2 numbers an example travel."""
+    with jax.enable_x64(True):
+        return devices.fetch(_products_on_device(j_source, j_target))[:count]
+
+
+def products(j_source: Array, j_target: Array, count: int) -> np.ndarray:
+    """[J_S; J_T] [J_S; J_T]' of the first `count` examples, float64 on the host.
+
+    Args:
+      j_source: (B, m, n), j_target: (B, d, n), Jacobians of any dtype, on the devices.
+      count: examples without the padding.
+
+    Returns:
+      (count, m + d, m + d).
+    """
+    on_host = all(device.platform == "cpu" for device in j_source.devices())
+    return (products_on_host if on_host else products_on_device)(j_source, j_target, count)
 
 
 def of_batch(
@@ -249,14 +287,16 @@ def of_batch(
     Raises:
       ValueError: NaN or infinity.
     """
-    found = devices.fetch(_jacobians(f_source, f_target, x, loss=loss, source_loss=source_loss))
-    eps = max(float(jnp.finfo(part[1].dtype).eps) for part in found)
-    (y_source, j_source, h_source), (y_target, j_target, h_target) = jax.tree.map(
-        lambda a: a[:count], found
-    )
+    of_source, of_target = _jacobians(f_source, f_target, x, loss=loss, source_loss=source_loss)
+    j_source, j_target = of_source[1], of_target[1]
     m, n = j_source.shape[1:]
-    products = _products(j_source, j_target)
-    source, cross, target = products[:, :m, :m], products[:, m:, :m], products[:, m:, m:]
+    eps = max(float(jnp.finfo(j.dtype).eps) for j in (j_source, j_target))
+    of_both = products(j_source, j_target, count)
+    source, cross, target = of_both[:, :m, :m], of_both[:, m:, :m], of_both[:, m:, m:]
+    del j_source, j_target
+    (y_source, h_source), (y_target, h_target) = jax.tree.map(
+        lambda a: a[:count], devices.fetch([of[::2] for of in (of_source, of_target)])
+    )
     check_finite("f_source", source)
     check_finite("f_target", target)
     return Grams(

@@ -41,6 +41,12 @@ ONE_BY_ONE = flags.DEFINE_integer(
 TRAIN_STEPS = flags.DEFINE_integer(
     "train_steps", None, "Training steps of 64 images; 2 by default, 200 without residuals."
 )
+BFLOAT16 = flags.DEFINE_bool(
+    "bfloat16",
+    False,
+    "Train with bfloat16 activations, PyTorch with float32; of the other stages "
+    "JAX_DEFAULT_MATMUL_PRECISION decides.",
+)
 SMOKE = flags.DEFINE_bool(
     "smoke", False, "Tiny sizes, to see that all works; the ratios mean nothing."
 )
@@ -77,7 +83,8 @@ def _settings() -> list:
             train_steps=steps if TRAIN_STEPS.value is None else TRAIN_STEPS.value,
             repeats=REPEATS.value,
         )
-        found.append(Setting(name, sizes, width=WIDTH.value))
+        activations = "bfloat16" if BFLOAT16.value else "float32"
+        found.append(Setting(name, sizes, width=WIDTH.value, activations=activations))
     return found
 
 

@@ -3,11 +3,12 @@
 import chex
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
 import threadpoolctl
 from absl.testing import parameterized
 
-from advknow import gram, losses
+from advknow import gram, losses, matching
 from advknow.passes.apply_fn import as_pytree
 
 N, M, D, INPUTS = 60, 3, 4, 700
@@ -28,6 +29,58 @@ def _setting():
 def _of_batch(models, x, count=N):
     models = [as_pytree(f, name="f") for f in models]
     return gram.of_batch(*models, x, count, loss=losses.l2, source_loss=losses.l2)
+
+
+ROUTES = (gram.products_on_host, gram.products_on_device)
+
+
+class RoutesTest(chex.TestCase):
+    """Where Jacobians are multiplied: on the host, or on the device that holds them."""
+
+    @parameterized.product(route=ROUTES, dtype=(jnp.float32, jnp.bfloat16), count=(1, 7, N))
+    def test_products_of_integers_are_exact(self, route, dtype, count):
+        _, _, j_source, j_target = _setting()
+        both = np.concatenate([j_source, j_target], axis=1)[:count]
+        found = route(jnp.asarray(j_source, dtype), jnp.asarray(j_target, dtype), count)
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, both @ both.swapaxes(1, 2))
+
+    @parameterized.parameters(1, 3 * (M + D) * INPUTS, 2**30)
+    def test_in_parts_on_the_device(self, numbers_at_once):
+        rng = np.random.default_rng(0)
+        j_source, j_target = (rng.normal(size=(11, k, INPUTS)).astype(np.float32) for k in (M, D))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gram, "NUMBERS_AT_ONCE_ON_DEVICE", numbers_at_once)
+            gram._products_on_device.clear_cache()
+            found = gram.products_on_device(jnp.asarray(j_source), jnp.asarray(j_target), 11)
+        expected = gram.products_on_host(jnp.asarray(j_source), jnp.asarray(j_target), 11)
+        # Sums of 700 float64 products in two orders.
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-11)
+        gram._products_on_device.clear_cache()
+
+    def test_a_model_matches_itself_on_the_device(self):
+        f, g = (oracles.tanh_network(i, n=40, d=d) for i, d in ((0, 5), (1, 4)))
+        x = np.random.default_rng(0).uniform(size=(50, 40)).astype(np.float32)
+
+        def match(f_target):
+            return matching.gradient_matching(f_source=f, f_target=f_target, x=x)
+
+        by_host = match(g)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gram, "products_on_host", gram.products_on_device)
+            itself, other = match(f), match(g)
+        assert itself.distance < 1e-4 * itself.norm
+        np.testing.assert_allclose(other.distance, by_host.distance, rtol=1e-12)
+
+    def test_sixty_four_bits_end_with_it(self):
+        gram.products_on_device(jnp.ones((2, 3, 5)), jnp.ones((2, 1, 5)), 2)
+        assert jnp.ones(2).dtype == jnp.float32
+
+    def test_not_finite_is_found(self):
+        j = jnp.ones((2, 3, 5)).at[1, 2, 3].set(jnp.nan)
+        found = gram.products_on_device(j, jnp.ones((2, 1, 5)), 2)
+        assert np.isfinite(found[0]).all()
+        assert not np.isfinite(found[1]).all()
 
 
 class GramTest(chex.TestCase):

@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from advknow import precision
 from advknow.models import Model
 from advknow.passes.apply_fn import vjp_rows
 from advknow.typing import ApplyFn, Array, ArrayLike, PyTree
 
 
-@jax.jit
+@precision.program
 def forward(f: ApplyFn, x: Array) -> Array:
     """f(x)."""
     return f(x)
 
 
-@jax.jit
+@precision.program
 def input_gradient(f: ApplyFn, x: Array, labels: Array) -> Array:
     """d sum of cross-entropies / dx."""
 
@@ -29,7 +30,7 @@ def input_gradient(f: ApplyFn, x: Array, labels: Array) -> Array:
     return jax.grad(total)(x)
 
 
-@jax.jit
+@precision.program
 def jacobians(f_source: ApplyFn, f_target: ApplyFn, x: Array) -> PyTree:
     """Both models' outputs and Jacobians: m + d vector-Jacobian products."""
     return vjp_rows(f_source, x), vjp_rows(f_target, x)

@@ -46,7 +46,7 @@ def agree(what: str, own: Mapping[str, object], other: Mapping[str, object]) -> 
 
 def _attack(setting: Setting, peers: Peers) -> float:
     deltas = {f"delta of model {i}": ours.attack(setting, i) for i in range(len(setting.bound))}
-    theirs = (peers.attack(peers.batched, i).numpy() for i in range(len(setting.bound)))
+    theirs = (peers.attack(peers.batched, i).cpu().numpy() for i in range(len(setting.bound)))
     named = zip(deltas, (d.transpose(0, 2, 3, 1) for d in theirs), strict=True)
     return agree(f"attack on {setting.name}", deltas, dict(named))
 
@@ -86,8 +86,8 @@ def _training(setting: Setting, peers: Peers) -> float:
     moved = [name for name, _ in peers.classifier(variables).named_parameters()]
     return agree(
         f"a training step of {setting.name}",
-        {name: (own[name] - before[name]).detach() for name in moved},
-        {name: (after[name] - before[name]).detach() for name in moved},
+        {name: (own[name] - before[name]).detach().cpu() for name in moved},
+        {name: (after[name] - before[name]).detach().cpu() for name in moved},
     )
 
 
@@ -115,6 +115,8 @@ def check(stage: str, setting: Setting) -> float:
         train_batch=NUM_IMAGES,
     )
     with jax.enable_x64(True):
-        exact = dataclasses.replace(setting, sizes=sizes, dtype="float64", random_start=False)
+        exact = dataclasses.replace(
+            setting, sizes=sizes, dtype="float64", random_start=False, activations="float32"
+        )
         torch.manual_seed(0)
         return CHECKS[stage](exact, Peers(exact))

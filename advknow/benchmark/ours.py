@@ -65,11 +65,13 @@ def distances(setting: Setting) -> dict[str, float]:
 def training(setting: Setting, *, images: np.ndarray, labels: np.ndarray) -> TrainState:
     """One epoch over these images, from the target's variables."""
     variables = setting.variables[0]
-    config = TrainConfig(epochs=1, batch_size=setting.sizes.train_batch)
+    config = TrainConfig(
+        epochs=1, batch_size=setting.sizes.train_batch, activations=setting.activations
+    )
     state = sgd.create_state(
         variables["params"], variables.get("batch_stats", {}), config, jax.random.key(0)
     )
-    forward = WholeModel(setting.model, None)
+    forward = WholeModel(setting.model, None, setting.activations)
     *_, (last, _) = sgd.epochs(state, forward, {}, images, labels, config)
     return last
 
@@ -77,8 +79,8 @@ def training(setting: Setting, *, images: np.ndarray, labels: np.ndarray) -> Tra
 def training_on_a_constant_batch(setting: Setting) -> Callable[[], TrainState]:
     """As many of the same compiled steps, without an input pipeline: one batch on the device."""
     variables, sizes = setting.variables[0], setting.sizes
-    config = TrainConfig(epochs=1, batch_size=sizes.train_batch)
-    forward = WholeModel(setting.model, None)
+    config = TrainConfig(epochs=1, batch_size=sizes.train_batch, activations=setting.activations)
+    forward = WholeModel(setting.model, None, setting.activations)
     generator = np.random.default_rng(3)
     images = generator.integers(0, 256, (sizes.train_batch, 32, 32, 3), np.uint8)
     batch = jax.device_put((images, np.zeros(sizes.train_batch, np.int32)))

@@ -69,6 +69,7 @@ class Setting:
       width: multiplier of the hidden sizes; 1 is the poster's.
       dtype: "float32", or "float64" under `jax.enable_x64`, in which both sides are compared.
       random_start: of the attack; without it both sides can be compared.
+      activations: of the training stage, "float32" or "bfloat16".
     """
 
     name: str
@@ -76,6 +77,7 @@ class Setting:
     width: float = 1.0
     dtype: str = "float32"
     random_start: bool = True
+    activations: str = "float32"
 
     @functools.cached_property
     def model(self) -> Model:

@@ -5,6 +5,7 @@ import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,7 +15,7 @@ from advknow.benchmark.timing import Row, Work, compare
 from advknow.typing import Progress
 
 if TYPE_CHECKING:
-    from advknow.benchmark.theirs import Peers
+    from advknow.benchmark.theirs import Peers, Way
 
 Ways = tuple[Work, dict[str, Work]]
 # The training step without the pipeline that brings it another batch each time.
@@ -40,7 +41,11 @@ def _ways(setting: Setting, method: str) -> dict[str, Work]:
     peers = _peers(setting)
     if peers is None:
         return {}
-    run = getattr(peers, method)
+
+    def run(way: "Way") -> None:
+        getattr(peers, method)(way)
+        peers.finish()
+
     share = peers.protocol.examples / peers.batched.examples
     return {
         PYTORCH: Work(functools.partial(run, peers.batched)),
@@ -105,12 +110,17 @@ def _training(setting: Setting) -> Ways:
     others = {}
     peers = _peers(setting)
     if peers is not None:
-        others[PYTORCH] = Work(lambda: peers.training(images=images, labels=labels))
+
+        def theirs() -> None:
+            peers.training(images=images, labels=labels)
+            peers.finish()
+
+        others[PYTORCH] = Work(theirs)
     others[BARE] = Work(bare.repeated(passes))
     others[CONSTANT] = Work(ours.training_on_a_constant_batch(setting))
 
     def run() -> None:
-        ours.training(setting, images=images, labels=labels)
+        jax.block_until_ready(ours.training(setting, images=images, labels=labels))
 
     return Work(run), others
 

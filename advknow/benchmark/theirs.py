@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,16 +27,28 @@ class Peers:
     def __init__(self, setting: Setting):
         self.setting = setting
         self.dtype = getattr(torch, setting.dtype)
+        # Where JAX computes, and with products as exact as those of the measures.
+        self.device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self.models = [self.classifier(variables) for variables in setting.variables]
         self.frozen = [torch_peer.freeze(model) for model in self.models]
-        self.images = torch.from_numpy(setting.images.transpose(0, 3, 1, 2).copy())
+        self.images = self.put(setting.images.transpose(0, 3, 1, 2).copy())
         self.x = self.images.to(self.dtype) / 255
         self.batched = Way(len(self.x), setting.sizes.batch_size, shared=True)
         self.protocol = Way(setting.sizes.one_by_one, 1, shared=False)
 
+    def put(self, array: np.ndarray) -> Tensor:
+        """The array on the device."""
+        return torch.from_numpy(array).to(self.device)
+
     def classifier(self, variables) -> Classifier:
         """Our model with these weights."""
-        return torch_models.classifier(self.setting.model, variables)
+        return torch_models.classifier(self.setting.model, variables).to(self.device)
+
+    def finish(self) -> None:
+        """Waits for the device."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def _parts(self, way: Way) -> Iterator[slice]:
         for start in range(0, way.examples, way.batch):
@@ -89,18 +102,19 @@ class Peers:
         of_source, of_target = (
             torch.cat([torch_peer.outputs(f, self.x[p]) for p in parts]) for f in (source, target)
         )
-        y = torch.eye(self.setting.model.num_classes, dtype=torch.float64)
-        labels = torch.from_numpy(self.setting.labels[: way.examples])
+        classes = self.setting.model.num_classes
+        y = torch.eye(classes, dtype=torch.float64, device=self.device)
+        labels = self.put(self.setting.labels[: way.examples])
         return torch_peer.distances(sums, of_source, of_target, y[labels])
 
     def training(self, *, images: np.ndarray, labels: np.ndarray) -> Classifier:
         """One epoch over these images in their order, from the target's variables."""
         model = self.classifier(self.setting.variables[0]).train()
-        given = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+        given, classes = self.put(images.transpose(0, 3, 1, 2).copy()), self.put(labels)
         size = self.setting.sizes.train_batch
         count = len(images) // size
         sgd, schedule = torch_peer.optimizer(model, total=count)
         for step in range(count):
             part = slice(step * size, (step + 1) * size)
-            torch_peer.train_step(model, sgd, schedule, given[part], torch.from_numpy(labels[part]))
+            torch_peer.train_step(model, sgd, schedule, given[part], classes[part])
         return model

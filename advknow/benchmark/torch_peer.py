@@ -112,7 +112,7 @@ def gradient_sums(
     _, j_source = jacobian(f_source, x)
     _, j_target = jacobian(f_target, x)
     gram, cross = j_source @ j_source.mT, j_target @ j_source.mT
-    outer, a1 = torch.zeros(0), torch.zeros(0)
+    outer, a1 = torch.zeros(0, device=x.device), torch.zeros(0, device=x.device)
     if attacks:
         values, vectors = torch.linalg.eigh(gram)
         values, vectors = values.flip(-1), vectors.flip(-1)
@@ -150,7 +150,9 @@ def outputs(model: TorchModel, x: Tensor) -> Tensor:
 def _residual(values: Tensor, features: Tensor) -> float:
     """sqrt(E|values - g(features)|^2) of the best affine g."""
     values, features = values - values.mean(dim=0), features - features.mean(dim=0)
-    solution = torch.linalg.lstsq(features, values, driver="gelsd").solution
+    solution = torch.linalg.lstsq(
+        features, values, driver="gels" if values.is_cuda else "gelsd"
+    ).solution
     return float(((values - features @ solution) ** 2).sum(dim=1).mean().sqrt())
 
 

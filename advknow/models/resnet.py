@@ -1,6 +1,7 @@
 """ResNet18 and ResNet50 in their CIFAR form: a 3x3 stem of stride 1 (He et al. 2016)."""
 
 import flax.linen as nn
+import jax
 
 from advknow.models.batch_norm import BatchNorm
 from advknow.models.layers import conv, global_mean, pointwise, scaled
@@ -48,7 +49,11 @@ class Bottleneck(nn.Module):
 
 def _joined(block: BasicBlock | Bottleneck, x: Array, y: Array, train: bool) -> Array:
     if x.shape != y.shape:
-        x = pointwise(y.shape[-1])(x[:, :: block.stride, :: block.stride])
+        if block.stride > 1:
+            # XLA's GPU compiler aborts where it fuses a strided slice into the product after it
+            # (jaxlib 0.11.2 on an H100; openxla/xla#47381).
+            x = jax.lax.optimization_barrier(x[:, :: block.stride, :: block.stride])
+        x = pointwise(y.shape[-1])(x)
         x = BatchNorm()(x, train)
     return nn.relu(x + y)
 

@@ -41,7 +41,10 @@ def repeat(step: Callable[..., PyTree], num_steps: int, carry: PyTree, *operands
     return _loop(step, num_steps, carry, operands)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _loop(step: Callable[..., PyTree], num_steps: Any, carry: PyTree, operands: PyTree) -> PyTree:
-    """One program for every number of steps, compiled once for all batches."""
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _loop(step: Callable[..., PyTree], num_steps: int, carry: PyTree, operands: PyTree) -> PyTree:
+    """The loop, compiled once for all batches.
+
+    Of a known number of steps: else the host is asked after each whether there is another.
+    """
     return jax.lax.fori_loop(0, num_steps, lambda _, carry: step(carry, *operands), carry)

@@ -35,3 +35,20 @@ def test_inside_jit_the_program_does_not_grow_with_the_steps():
         return len(fn.lower(jnp.zeros(3)).as_text())
 
     assert size(900) - size(100) < 10
+
+
+def test_on_an_accelerator_one_program_serves_all_batches(monkeypatch):
+    traces = []
+
+    @jax.jit
+    def step(carry, a):
+        traces.append(None)
+        return carry * a + 1.0
+
+    # As if these arrays lay on a GPU.
+    monkeypatch.setattr(loops, "_on_cpu", lambda leaves: False)
+    for start in (0.0, 1.0, 2.0):
+        found = loops.repeat(step, 3, jnp.full(2, start), jnp.array(2.0))
+        np.testing.assert_allclose(found, 8 * start + 7)
+    assert loops._loop._cache_size() == 1
+    assert len(traces) == 1
