@@ -32,7 +32,7 @@ from advknow import precision, validate
 from advknow.alphas import Transferability, perturb
 from advknow.attacks import objectives, pgd
 from advknow.passes import keys
-from advknow.passes.apply_fn import as_pytree, output_spec, outputs
+from advknow.passes.apply_fn import as_pytree, explained, output_spec, outputs
 from advknow.typing import ApplyFn, Array, ArrayLike
 
 FLAGS = (
@@ -164,6 +164,7 @@ def _same_trace(f: ApplyFn, x: ArrayLike) -> bool:
     )
 
 
+@explained()
 def check_model(
     f: ApplyFn,
     x: ArrayLike,

@@ -70,6 +70,7 @@ def _kl_value(y: Array, y_prime: Array) -> Array:
     entry at the most probable class, t = w - log1p(sum p expm1(w)), in which nothing cancels, so
     that a KL of 1e-8, or that of two saturated outputs, still has its digits in float32.
     """
+    _need_two_outputs(y)
     p = jax.nn.softmax(y)
     # KL does not change with what is subtracted here, so neither does its gradient.
     w = y_prime - y
@@ -97,7 +98,16 @@ def _without_reference(p: Array, v: Array) -> Array:
     return v - jnp.take_along_axis(v, most_probable, axis=-1)
 
 
+def _need_two_outputs(y: Array) -> None:
+    if y.shape[-1] < 2:
+        raise ValueError(
+            "loss='kl' needs at least 2 outputs: the softmax of a single logit is 1 whatever it "
+            f"is; f returns {y.shape[-1]}. Use 'l2' or 'squared_l2'."
+        )
+
+
 def _centred(y: Array, v: Array) -> tuple[Array, Array]:
+    _need_two_outputs(y)
     p = jax.nn.softmax(y)
     w = _without_reference(p, v)
     return p, w - jnp.sum(p * w, axis=-1, keepdims=True)

@@ -110,7 +110,12 @@ def _range(x: ArrayLike) -> tuple[float, float]:
 
 
 def inputs(
-    name: str, x: ArrayLike, *, bounds: tuple[float, float] | None = None, min_ndim: int = 2
+    name: str,
+    x: ArrayLike,
+    *,
+    bounds: tuple[float, float] | None = None,
+    min_ndim: int = 2,
+    advice: str = "pixels: divide bytes by 255",
 ) -> None:
     """Checks a batch of inputs: rank, float dtype and, where concrete, finite and in bounds.
 
@@ -119,6 +124,7 @@ def inputs(
       x: (B, ...) batch.
       bounds: (low, high) in the units of x, with a tolerance of `BOUNDS_TOLERANCE`.
       min_ndim: the least rank, the batch axis included.
+      advice: how integers become floats of the right meaning, for the message.
 
     Raises:
       TypeError: x is no array of floats.
@@ -144,9 +150,7 @@ def inputs(
             f"{name}.astype({name}.dtype.newbyteorder('=')) is accepted."
         )
     if not np.issubdtype(x.dtype, np.floating) and str(x.dtype) != "bfloat16":
-        raise TypeError(
-            f"{name} has dtype {x.dtype}; a float array is needed (pixels: divide bytes by 255)."
-        )
+        raise TypeError(f"{name} has dtype {x.dtype}; a float array is needed ({advice}).")
     if not is_concrete(x):
         return
     low, high = _range(x)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from advknow import precision, validate
 from advknow.attacks import objectives
 from advknow.passes import keys
-from advknow.passes.apply_fn import as_pytree, output_spec
+from advknow.passes.apply_fn import as_pytree, explained, output_spec
 from advknow.passes.loops import repeat
 from advknow.typing import ApplyFn, Array, AttackFn, LossFn
 
@@ -156,6 +156,7 @@ def pgd(
         )
     ball = _Ball(eps, *((-jnp.inf, jnp.inf) if bounds is None else map(float, bounds)))
 
+    @explained()
     def attack(f: ApplyFn, x: Array, key: Array) -> Array:
         validate.inputs("x", x, bounds=bounds)
         x = jnp.asarray(x)

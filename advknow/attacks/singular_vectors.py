@@ -27,7 +27,7 @@ from advknow.attacks.gradient import _per_example
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
 from advknow.passes import keys
-from advknow.passes.apply_fn import as_pytree, output_spec, vjp_rows
+from advknow.passes.apply_fn import as_pytree, explained, output_spec, vjp_rows
 from advknow.passes.loops import repeat
 from advknow.typing import ApplyFn, Array, AttackFn
 
@@ -173,6 +173,7 @@ def _compiled_lanczos_step(loss: AdversarialLoss):
     return precision.program(functools.partial(_lanczos_step, loss=loss))
 
 
+@explained()
 def singular_directions(
     f: ApplyFn,
     x: Array,
@@ -270,6 +271,7 @@ def singular(
         num_steps = validate.integer("num_steps", num_steps, minimum=index + 1)
     resolved = losses.get(loss)
 
+    @explained()
     def attack(f: ApplyFn, x: Array, key: Array) -> Array:
         validate.inputs("x", x)
         x = jnp.asarray(x)

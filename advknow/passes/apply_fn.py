@@ -5,12 +5,45 @@ A plain Python function is a constant to `jax.jit`: another set of weights is an
 architecture shares one compiled program; `advknow.models.Model.bind` returns one.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from advknow import precision
 from advknow.typing import ApplyFn, Array, ArrayLike
+
+CHANGES_ITSELF = (
+    "a model changes itself when it is called (running statistics, a counter, a seed); evaluation "
+    "mode is needed: Keras model(x, training=False), nnx module.eval() and adapters.from_nnx, "
+    "linen train=False without mutable. Make or load the model anew: it holds remains of this call."
+)
+BACKWARD_ONLY = (
+    "a model has a backward pass of its own and no forward mode (jax.custom_vjp), which this call "
+    "needs. These work: transferability, perturb and from_deltas without linearize, "
+    "small_eps_transferability, generalized_transferability with method='exact', "
+    "gradient_matching, function_matching, knowledge_transfer, label_gap, check_model, and the "
+    "attacks fgsm, pgd and singular(method='exact'). Or give it a jax.custom_jvp."
+)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Where JAX cannot trace a model, the error says what to do.
+
+    Raises:
+      ValueError: a model that changes itself. TypeError: one without the forward mode needed.
+    """
+    try:
+        yield
+    except jax.errors.UnexpectedTracerError as error:
+        raise ValueError(CHANGES_ITSELF) from error
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+        raise TypeError(BACKWARD_ONLY) from error
 
 
 def as_pytree(f: ApplyFn, *, name: str = "f") -> Partial:
@@ -51,6 +84,8 @@ def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeS
     try:
         out = jax.eval_shape(f, spec)
     except Exception as error:  # whatever the model's own library raises
+        if isinstance(error, jax.errors.UnexpectedTracerError) or _is_of_a_change(error):
+            raise ValueError(f"{name}: {CHANGES_ITSELF}") from error
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{name} does not accept a batch of shape {tuple(x.shape)}: {first}"
@@ -64,6 +99,11 @@ def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeS
     if not jnp.issubdtype(out.dtype, jnp.floating):
         raise ValueError(f"{name} returns {out.dtype}; floats (logits) are needed.")
     return out
+
+
+def _is_of_a_change(error: Exception) -> bool:
+    """Whether it is flax's, for a module that would change a variable inside a trace."""
+    return type(error).__name__ in ("TraceContextError", "ModifyScopeVariableError")
 
 
 @precision.program

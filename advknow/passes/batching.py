@@ -10,6 +10,8 @@ from advknow import validate
 from advknow.passes import devices
 from advknow.typing import Array, ArrayLike, Sharding
 
+OF_ONE_HOT = "one-hot vectors: y.astype(numpy.float32)"
+
 Sample = ArrayLike | Iterable[ArrayLike]
 
 
@@ -54,7 +56,7 @@ def _paired(x: Sample, y: Sample | None) -> Iterator[tuple[ArrayLike, Any]]:
                     f"y has shape {tuple(following.shape)}; (N, d) floats are needed. Of class "
                     "labels make one-hot vectors: jax.nn.one_hot(labels, d)."
                 )
-            validate.inputs("y", following)
+            validate.inputs("y", following, advice=OF_ONE_HOT)
             following = np.asarray(following)
             rest = following if rest is None else np.concatenate([rest, following])
         yield batch, rest[:count]

@@ -17,7 +17,7 @@ import numpy as np
 
 from advknow import precision, validate
 from advknow.passes import batching, devices, keys
-from advknow.passes.apply_fn import as_pytree, output_spec
+from advknow.passes.apply_fn import as_pytree, explained, output_spec
 from advknow.passes.batching import Sample
 from advknow.passes.measure import Batch, Measure, Need, Shapes, Totals, merge
 from advknow.typing import ApplyFn, Array, ArrayLike, Progress, PyTree, Sharding
@@ -125,6 +125,7 @@ def _find(need: Need, batch: Batch, found: dict[Need, Any]) -> Any:
     return found[need]
 
 
+@explained()
 @precision.measured
 def _totals(measure: Measure, batch: Batch) -> Totals:
     # No closure that refers to itself: it would keep the batch's arrays until the next collection.

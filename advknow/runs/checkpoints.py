@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import zlib
 from collections.abc import Collection
 from pathlib import Path
@@ -59,6 +60,7 @@ def save(
       ValueError: an array without elements, NaN in metadata, or a path that holds something else.
     """
     folder = Path(path).absolute()
+    _check_spelling(folder)
     if not isinstance(variables, dict) or not jax.tree.leaves(variables):
         raise TypeError(f"variables is a {type(variables).__name__}; a dict of arrays is needed.")
     host = _to_host(variables, "variables")
@@ -98,6 +100,7 @@ def load(path: str | os.PathLike[str]) -> tuple[PyTree, dict[str, Any]]:
         arrays while JAX runs in 32 bits. Every message names the path.
     """
     folder = Path(path).absolute()
+    _check_spelling(folder)
     record = _read_record(folder)
     tree = record["tree"]
     restore_args = jax.tree.map(
@@ -114,6 +117,18 @@ def load(path: str | os.PathLike[str]) -> tuple[PyTree, dict[str, Any]]:
             f"({type(error).__name__})."
         ) from error
     return _from_host(tree, stored, folder, ()), record["metadata"]
+
+
+def _check_spelling(folder: Path) -> None:
+    """Raises ValueError where the array store could not be told of the path."""
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"path={os.fsencode(folder).decode('utf-8', 'replace')} has letters that this process "
+            f"cannot spell: its file names are {sys.getfilesystemencoding()}; set PYTHONUTF8=1 or "
+            "LC_ALL=C.UTF-8."
+        ) from error
 
 
 def _checkpointer() -> ocp.Checkpointer:

@@ -97,3 +97,22 @@ def test_a_file_launch_py_of_the_users_own_hides_nothing_from_the_command(tmp_pa
     done = start("synthetics", cwd=tmp_path, command=command)
     assert done.returncode == 2
     assert b"command='synthetics' is not known; accepted: adv2know" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["modèle", "Größe", "模型"])
+def test_a_path_that_the_locale_cannot_spell(name, tmp_path):
+    """Not called damage: in a process whose file names are ASCII the array store knows no others."""
+    flags = (*TINY, "--dataset=digits", f"--workdir={name}")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = start("launch.train", *flags, cwd=tmp_path, **ascii_only)
+    assert done.returncode == 2
+    assert b"letters that this process cannot spell" in done.stderr
+    assert b"PYTHONUTF8=1" in done.stderr
+    done = start("launch.train", *flags, cwd=tmp_path, LC_ALL="C")
+    assert done.returncode == 0, done.stderr
+    measure = ("launch.measure", f"--source={name}", f"--target={name}", "--num_examples=4",
+               "--nocorrect_only")  # fmt: skip
+    done = start(*measure, cwd=tmp_path, **ascii_only)
+    assert done.returncode == 2
+    assert b"letters that this process cannot spell" in done.stderr
+    assert b"damaged" not in done.stderr
