@@ -57,7 +57,7 @@ def live_variables(model: Model, seed: int) -> Variables:
         of_leaf = jax.random.fold_in(key, zlib.crc32(jax.tree_util.keystr(path).encode()))
         return jax.random.uniform(of_leaf, leaf.shape, leaf.dtype, *spread[name])
 
-    return jax.tree_util.tree_map_with_path(drawn, jax.jit(model.init)(key))
+    return jax.tree_util.tree_map_with_path(drawn, model.init(key))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,8 +8,10 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
+from advknow.models import initial
 from advknow.typing import Array, PyTree
 
 Variables = dict[str, PyTree]
@@ -24,6 +26,15 @@ def _in_bfloat16(params: PyTree) -> PyTree:
         return leaf if normalises else leaf.astype(jnp.bfloat16)
 
     return jax.tree_util.tree_map_with_path(narrowed, params)
+
+
+def _names(path: Any) -> tuple[str, ...]:
+    return tuple(part.key for part in path)
+
+
+def _last_norm(backbone: nn.Module) -> str | None:
+    """The batch norm of a block whose scale starts at 0; None where there is no such."""
+    return getattr(backbone, "last_norm", None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +63,47 @@ class Model:
     backbone: nn.Module = dataclasses.field(compare=False, repr=False)
 
     def init(self, key: Array) -> Variables:
-        """New variables: He's initialisation in the backbone, LeCun's in the head."""
-        key_backbone, key_head = jax.random.split(key)
-        x = jnp.zeros((1, *self.input_shape))
-        found = self.backbone.init(key_backbone, x, train=False)
-        kernel = nn.initializers.lecun_normal()(key_head, (self.feature_dim, self.num_classes))
-        head = {"kernel": kernel, "bias": jnp.zeros(self.num_classes)}
+        """New variables: He's initialisation in the backbone, LeCun's in the head.
+
+        Drawn on the host (`advknow.models.initial`), so not to be called inside `jax.jit`; `shapes`
+        are their shapes.
+
+        Raises:
+          TypeError: a traced key.
+        """
+        if isinstance(key, jax.core.Tracer):
+            raise TypeError(
+                "key is traced: init draws on the host; call it outside jax.jit, or take shapes()."
+            )
+        drawn = jax.tree_util.tree_map_with_path(
+            lambda path, spec: self._first(key, _names(path), spec), self.shapes()
+        )
+        drawn["params"]["head"] = self.new_head(key)
+        return jax.device_put(drawn)
+
+    def new_head(self, key: Array) -> dict[str, Array]:
+        """The head of `init(key)`: kernel (F, k) and bias (k,), float32."""
+        shape = (self.feature_dim, self.num_classes)
+        kernel = initial.lecun(key, "head/kernel", shape)
+        head = {"kernel": kernel, "bias": np.zeros(self.num_classes, np.float32)}
+        return cast(dict[str, Array], jax.device_put(head))
+
+    def _first(self, key: Array, path: tuple[str, ...], spec: jax.ShapeDtypeStruct) -> Any:
+        """The first numbers of the leaf at that path."""
+        if path[-1] == "kernel":
+            return initial.he(key, "/".join(path), spec.shape)
+        last = path[-2] == _last_norm(self.backbone)
+        starts_at_one = path[-1] == "var" or (path[-1] == "scale" and not last)
+        return np.full(spec.shape, float(starts_at_one), spec.dtype)
+
+    def shapes(self) -> Variables:
+        """Shapes and dtypes of the variables, as `jax.ShapeDtypeStruct`; nothing is computed."""
+        x = jax.ShapeDtypeStruct((1, *self.input_shape), jnp.float32)
+        found = jax.eval_shape(lambda x: self.backbone.init(jax.random.key(0), x, train=False), x)
+        head = {
+            "kernel": jax.ShapeDtypeStruct((self.feature_dim, self.num_classes), jnp.float32),
+            "bias": jax.ShapeDtypeStruct((self.num_classes,), jnp.float32),
+        }
         variables: Variables = {"params": {"backbone": found["params"], "head": head}}
         if "batch_stats" in found:
             variables["batch_stats"] = found["batch_stats"]
@@ -110,7 +156,7 @@ class Model:
 
     def bind_abstract(self) -> Partial:
         """`bind` with shapes and dtypes in place of arrays, for `jax.jit(...).lower`."""
-        return self.bind(jax.eval_shape(self.init, jax.random.key(0)))
+        return self.bind(self.shapes())
 
     def with_head(self, variables: Variables, kernel: Array, bias: Array) -> Variables:
         """The variables with another last layer, (F, k) and (k,)."""
@@ -136,8 +182,7 @@ class Model:
 
     def num_params(self) -> int:
         """The number of trained parameters."""
-        params = jax.eval_shape(self.init, jax.random.key(0))["params"]
-        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(self.shapes()["params"]))
 
     def _flax(self, variables: Variables) -> Variables:
         found: Variables = {"params": variables["params"]["backbone"]}

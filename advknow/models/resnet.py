@@ -20,6 +20,7 @@ class BasicBlock(nn.Module):
     stride: int
 
     expansion = 1
+    last_norm = "BatchNorm_1"
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
@@ -36,6 +37,7 @@ class Bottleneck(nn.Module):
     stride: int
 
     expansion = 4
+    last_norm = "BatchNorm_2"
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
@@ -65,6 +67,11 @@ class ResNet(nn.Module):
     stages: tuple[int, ...]
     width: float = 1.0
     least_size: int = 1
+
+    @property
+    def last_norm(self) -> str:
+        """The name of a block's last batch norm, whose scale starts at 0."""
+        return self.block.last_norm
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:

@@ -5,6 +5,7 @@ import zlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from advknow.typing import Array, ArrayLike
 
@@ -66,6 +67,25 @@ def per_example(key: Array, count: int, *, start: int = 0) -> Array:
             "accepted."
         )
     return key
+
+
+def bits(key: Array, *stream: int, count: int) -> np.ndarray:
+    """`count` random uint64 of a stream of a key, drawn on the host: nothing is compiled for them.
+
+    The same in every version of NumPy, which promises the bits of Philox and of its seeding.
+
+    Args:
+      key: one random key. stream: non-negative integers; others give independent numbers.
+      count: how many.
+
+    Raises:
+      TypeError: not a key, or a traced one.
+    """
+    if isinstance(key, jax.core.Tracer):
+        raise TypeError("key is traced: these numbers are drawn on the host, outside jax.jit.")
+    words = np.asarray(jax.random.key_data(typed(key)), np.uint32).ravel()
+    seeds = np.random.SeedSequence([*map(int, words), *stream])
+    return np.random.Philox(seeds).random_raw(count).astype("<u8")
 
 
 def of_stage(seed: int, stage: str) -> Array:

@@ -171,7 +171,7 @@ def restore_model(path: str | os.PathLike[str]) -> tuple[models.Model, PyTree, d
         raise ValueError(
             f"The checkpoint {folder} describes no model of advknow: {what}"
         ) from error
-    expected = jax.eval_shape(model.init, jax.random.key(0))
+    expected = model.shapes()
     if _shapes(expected) != _shapes(variables):
         raise ValueError(
             f"The checkpoint {folder} does not fit its own description: its arrays are not those "

@@ -10,9 +10,7 @@ batch norm in training mode, so that f_S's running statistics move in every step
 """
 
 import functools
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
@@ -119,8 +117,8 @@ def fine_tune(
         on_step=on_step,
         sharding=sharding,
     )
-    head = _new_head(new_model, sgd.init_key(key))
-    start = new_model.with_head(variables, head["kernel"], head["bias"])
+    first = new_model.new_head(sgd.init_key(key))
+    start = new_model.with_head(variables, first["kernel"], first["bias"])
     batch_stats = start.get("batch_stats", {})
     if method == "all":
         whole = WholeModel(new_model, augment, config.activations)
@@ -128,11 +126,11 @@ def fine_tune(
         return new_model, whole.variables(params, batch_stats)
     if augment is None and not (batch_norm_drift and batch_stats):
         features = _finite_features(model, variables, train, batch_size, sharding)
-        head, _ = descended(HeadOnFeatures(new_model), head, {}, start, features)
+        head, _ = descended(HeadOnFeatures(new_model), first, {}, start, features)
         return new_model, new_model.with_head(variables, head["kernel"], head["bias"])
     forward = HeadOnImages(new_model, augment, batch_norm_drift)
     frozen = {"params": start["params"]}
-    head, drifted = descended(forward, head, batch_stats, frozen, train.images)
+    head, drifted = descended(forward, first, batch_stats, frozen, train.images)
     tuned = new_model.with_head(variables, head["kernel"], head["bias"])
     return new_model, {**tuned, "batch_stats": drifted} if forward.drift and drifted else tuned
 
@@ -175,12 +173,6 @@ def _descended(
             on_step(state)
     found = state.params, state.batch_stats
     return found if sharding is None else devices.local(found)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _new_head(model: Model, key: Array) -> dict[str, Any]:
-    """The head of `model.init(key)`; the compiler leaves the backbone out."""
-    return model.init(key)["params"]["head"]
 
 
 def _finite_features(

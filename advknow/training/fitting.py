@@ -6,9 +6,7 @@ section 6). The optimizer is in `advknow.training.sgd`, transfer in `advknow.tra
 """
 
 import dataclasses
-import functools
 
-import jax
 import jax.numpy as jnp
 
 from advknow import data, validate
@@ -85,7 +83,7 @@ def fit(
     """
     _check_fit(model, train, validation, config, augment, progress_steps)
     forward = WholeModel(model, augment, config.activations)
-    variables = _init(model, sgd.init_key(key))
+    variables = model.init(sgd.init_key(key))
     start = sgd.create_state(variables["params"], variables.get("batch_stats", {}), config, key)
     variables = forward.variables(start.params, start.batch_stats)
     start = start._replace(best=sgd.Best(sgd.copy(variables), jnp.int32(-1), jnp.int32(0)))
@@ -124,11 +122,6 @@ def fit(
         best_validation_accuracy=int(best.correct) / len(validation),
         history=tuple(history),
     )
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _init(model: Model, key: Array) -> PyTree:
-    return model.init(key)
 
 
 def _check_fit(

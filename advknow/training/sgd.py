@@ -6,8 +6,9 @@
 
 for the steps t = 0 .. T - 1 of all epochs (theory.md section 6). The loop is Python's, because
 XLA's CPU backend runs convolutions inside a compiled loop on one thread. Every random number of
-step t comes from fold_in(key, t), and the order of the examples from fold_in(key, epoch), so that
-a `TrainState` that was stored goes on bit for bit.
+step t comes from fold_in(key, t), and the order of the examples from the key and the epoch, so that
+a `TrainState` that was stored goes on bit for bit. What is done once an epoch or less is NumPy's: a
+program of its own would take longer to compile.
 """
 
 import dataclasses
@@ -148,14 +149,24 @@ def create_state(
     params: PyTree, batch_stats: PyTree, config: TrainConfig, key: Array
 ) -> TrainState:
     """The state before the first step; `params` and `batch_stats` are copied."""
-    return _start(params, batch_stats, keys.typed(key), config.momentum, config.weight_decay)
+    params, batch_stats, key = jax.tree.map(_copied, (params, batch_stats, keys.typed(key)))
+    start = functools.partial(_start, momentum=config.momentum, weight_decay=config.weight_decay)
+    spec = jax.eval_shape(start, params, batch_stats, key)
+    # What is not given begins with 0, momentum too: nothing is compiled for it.
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), spec._replace(key=None))
+    return jax.device_put(zeros)._replace(params=params, batch_stats=batch_stats, key=key)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
+def _copied(array: Array) -> Array:
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        words = jax.device_put(np.array(jax.random.key_data(array)))
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(array))
+    return jax.device_put(np.array(array))
+
+
 def _start(
-    params: PyTree, batch_stats: PyTree, key: Array, momentum: float, weight_decay: float
+    params: PyTree, batch_stats: PyTree, key: Array, *, momentum: float, weight_decay: float
 ) -> TrainState:
-    params, batch_stats, key = jax.tree.map(jnp.copy, (params, batch_stats, key))
     return TrainState(
         params=params,
         batch_stats=batch_stats,
@@ -266,9 +277,9 @@ def _step(
     return jax.lax.with_sharding_constraint(after, devices.replicated(sharding))
 
 
-@functools.partial(jax.jit, static_argnames="n")
-def _order(key: Array, epoch: int, n: int) -> Array:
-    return jax.random.permutation(jax.random.fold_in(jax.random.fold_in(key, _ORDER), epoch), n)
+def _order(key: Array, epoch: int, n: int) -> np.ndarray:
+    """The order of an epoch's examples."""
+    return np.argsort(keys.bits(key, _ORDER, epoch, count=n), kind="stable").astype(np.int32)
 
 
 def take_step(
@@ -315,9 +326,8 @@ def _take(
     return batch if sharding is None else jax.lax.with_sharding_constraint(batch, sharding)
 
 
-@jax.jit
-def _all_finite(tree: PyTree) -> Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+def _all_finite(tree: PyTree) -> bool:
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(devices.fetch(tree)))
 
 
 def epochs(
@@ -361,7 +371,7 @@ def epochs(
     step, best = int(state.step), state.best
     constants = (inputs, np.asarray(labels, np.int32), np.float32(config.learning_rate))
     if sharding is None:
-        device_inputs, device_labels, rate = (jnp.asarray(a) for a in constants)
+        device_inputs, device_labels, rate = jax.device_put(constants)
     else:
         state, frozen = devices.replicate((state, frozen), sharding)
         device_inputs, device_labels, rate = devices.replicate(constants, sharding)
@@ -390,10 +400,8 @@ def epochs(
                 progress({"kind": "step", "step": step, "steps": total})
             if on_step is not None and step % steps_per_epoch:
                 on_step(state._replace(best=best))
-        sums, finite = devices.fetch(
-            (state.sums, _all_finite((state.sums, state.params, state.batch_stats)))
-        )
-        if not finite:
+        sums = np.array(devices.fetch(state.sums))
+        if not _all_finite((state.sums, state.params, state.batch_stats)):
             raise FloatingPointError(
                 f"NaN or infinity in the loss or the parameters in epoch {epoch + 1} of "
                 f"{config.epochs} with learning_rate={config.learning_rate:g}; try a smaller one."

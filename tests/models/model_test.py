@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from architectures import ORACLES
 from small_models import NAMES, RESNETS, living_variables, small
 
 from advknow import models
+from advknow.models import initial
 
 
 @functools.cache
@@ -32,7 +34,7 @@ def close(actual, expected, tolerance=1e-4):
 
 
 def abstract_variables(model):
-    return jax.eval_shape(model.init, jax.random.key(0))
+    return model.shapes()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -197,10 +199,7 @@ def test_another_head_on_the_same_backbone():
 @pytest.mark.parametrize("name", [*NAMES[:4], pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_initial_variables(name):
     model, drawn, x, run = example(name)
-    # Random bits of this kind compile five times as fast as the default's.
-    keys = [jax.random.key(seed, impl="unsafe_rbg") for seed in (0, 0, 1)]
-    init = jax.jit(model.init)
-    first, again, other = (init(key) for key in keys)
+    first, again, other = (model.init(jax.random.key(seed)) for seed in (0, 0, 1))
     assert jax.tree.structure(first) == jax.tree.structure(drawn)
     assert set(first["params"]) == {"backbone", "head"}
     assert ("batch_stats" in first) == (name in RESNETS)
@@ -216,3 +215,72 @@ def test_initial_variables(name):
         logits = np.asarray(run(variables, x)[1])
         assert np.isfinite(logits).all()
         assert 0.05 < logits.std() < 20
+
+
+@pytest.mark.parametrize("name", [*NAMES[:4], pytest.param("resnet50", marks=pytest.mark.slow)])
+def test_initial_variables_are_those_of_the_modules_initializers(name):
+    """Constants equal flax's; kernels have its distribution: He's, cut at two deviations."""
+    model = small(name)
+    spec = jnp.zeros((1, *model.input_shape))
+    theirs = jax.jit(lambda key: model.backbone.init(key, spec, train=False))(
+        jax.random.key(0, impl="unsafe_rbg")
+    )
+    ours = model.init(jax.random.key(0))
+    ours = {**ours, "params": ours["params"]["backbone"]}
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+
+    def compare(path, mine, other):
+        assert (mine.shape, mine.dtype) == (other.shape, other.dtype)
+        if path[-1].key != "kernel":
+            np.testing.assert_array_equal(mine, other)
+            return
+        deviation = np.sqrt(2 / np.prod(mine.shape[:-1]))
+        mine, n = np.asarray(mine, np.float64), mine.size
+        assert abs(mine.mean()) < 5 * deviation / n**0.5
+        # The variance of a cut normal's squares: below that of an uncut one's, 2.
+        assert abs((mine**2).mean() / deviation**2 - 1) < 5 * (2 / n) ** 0.5
+        assert np.abs(mine).max() <= 2 * deviation / 0.879
+
+    jax.tree_util.tree_map_with_path(compare, ours, theirs)
+
+
+def test_initial_numbers_are_scipys_truncated_normal():
+    drawn = initial.truncated_normal(jax.random.key(3), "a/kernel", (200, 101), deviation=2.0)
+    scale = 2.0 / initial.DEVIATION_OF_CUT
+    law = scipy.stats.truncnorm(-2, 2, scale=scale)
+    assert scipy.stats.kstest(drawn.ravel(), law.cdf).pvalue > 0.01
+    assert law.std() == pytest.approx(2.0, rel=1e-6)
+    assert drawn.dtype == np.float32
+
+
+@pytest.mark.parametrize("other", ["key", "path", "kind of key", "order"])
+def test_initial_numbers_depend_on_key_and_path_alone(other):
+    draw = functools.partial(initial.truncated_normal, shape=(40, 3), deviation=1.0)
+    first = draw(jax.random.key(0), "a")
+    if other == "order":
+        draw(jax.random.key(9), "b")
+        np.testing.assert_array_equal(first, draw(jax.random.key(0), "a"))
+        return
+    second = {
+        "key": lambda: draw(jax.random.key(1), "a"),
+        "path": lambda: draw(jax.random.key(0), "b"),
+        "kind of key": lambda: draw(jax.random.key(0, impl="rbg"), "a"),
+    }[other]()
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.4
+
+
+def test_init_compiles_nothing_and_names_a_traced_key():
+    model = small("resnet18")
+    programs = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **about: programs.append(event)
+    )
+    key = jax.random.key(0)
+    before = sum("backend_compile" in event for event in programs)
+    model.init(key)
+    assert sum("backend_compile" in event for event in programs) == before
+    with pytest.raises(TypeError, match="key is traced: .*outside jax.jit, or take shapes"):
+        jax.jit(model.init)(key)
+    assert jax.tree.map(lambda a: a.shape, model.init(key)) == jax.tree.map(
+        lambda a: a.shape, model.shapes()
+    )

@@ -15,7 +15,7 @@ LEAST = {"mlp": 1, "lenet": 16, "alexnet": 29, "resnet18": 1, "resnet50": 1}
 
 def logits_shape(model):
     x = jax.ShapeDtypeStruct((2, *model.input_shape), jnp.float32)
-    return jax.eval_shape(lambda x: model.apply(model.init(jax.random.key(0)), x), x).shape
+    return jax.eval_shape(model.apply, model.shapes(), x).shape
 
 
 def _conv(kernel, channels, features, bias=0):
