@@ -146,10 +146,9 @@ def _loss_and_gradient(f: ApplyFn, x: Array) -> tuple[Array, Array, Array]:
 
 
 @precision.program
-def _loss(f: ApplyFn, x: Array, delta: Array) -> Array:
-    y = f(x)
+def _loss(y: Array, moved: Array) -> Array:
     raised = objectives.cross_entropy if y.shape[-1] > 1 else objectives.output_deviation
-    return raised(y, f(x + delta))
+    return raised(y, moved)
 
 
 def _same_trace(f: ApplyFn, x: ArrayLike) -> bool:
@@ -231,9 +230,10 @@ def check_model(
     message = "f(x) is another at every call, or at every trace: give it a fixed key, or none"
     random = judge("nondeterministic", again, 1e-5, message)
     if not random:
-        # The second half: other neighbours, and another place in the batch.
+        # The second half, twice: other neighbours, another place in the batch, the same program.
         rows = slice(len(x) // 2, None)
-        alone = np.asarray(outputs(f, x[rows]), np.float64)
+        twice = np.concatenate([x[rows], x[rows]])[: len(x)]
+        alone = np.asarray(outputs(f, twice), np.float64)[: len(x[rows])]
         message = (
             "an example's output depends on its place in the batch or on the others there: "
             "evaluation mode is needed"
@@ -288,7 +288,8 @@ def _check_attack(f, x, eps, bounds, num_steps, key, batch_size, judge) -> None:
             objective="cross_entropy" if output_spec(f, x).shape[-1] > 1 else "output_deviation",
         )
         delta = perturb(f, x, attack=attack, key=key, batch_size=batch_size)
-        return np.asarray(_loss(f, x, delta), np.float64)[moves]
+        loss = _loss(outputs(f, x), outputs(f, x + delta))
+        return np.asarray(loss, np.float64)[moves]
 
     before = clean.astype(np.float64)[moves]
     loss, one = attacked(num_steps, first), attacked(1, first)

@@ -7,7 +7,7 @@ of all pairs of outputs (`advknow.alphas.sums`).
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Unpack
 
 import jax
@@ -20,6 +20,7 @@ from advknow.alphas.record import NONFINITE_GRADIENT, Transferability, finalize
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
 from advknow.passes import Batch, Measure, Need, Run, Shapes, Totals, devices
+from advknow.passes.apply_fn import outputs
 from advknow.passes.batching import Sample
 from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn
 
@@ -54,52 +55,55 @@ def _finite(delta: Array) -> Array:
     return jnp.isfinite(delta).all(axis=tuple(range(1, delta.ndim)))
 
 
-@functools.partial(precision.program, static_argnames=("loss", "linearize", "vectors"))
-def _sums(
-    f1: ApplyFn,
-    f2: ApplyFn,
-    x: Array,
-    delta1: Array,
-    delta2: Array,
-    index: Array,
-    mask: Array,
-    *,
-    loss: AdversarialLoss,
-    linearize: bool,
-    vectors: bool,
-) -> tuple[sums.TransferSums, sums.TransferValues]:
-    """The sums of one batch, direction f1 -> f2; models and sums in one program."""
-    finite_delta = _finite(delta1) & _finite(delta2)
-    if linearize:
-        y2, forward2 = jax.linearize(f2, x)
-        deviation_11 = jax.jvp(f1, (x,), (delta1,))[1]
-        deviation_12, deviation_22 = (sums.wide(forward2(delta)) for delta in (delta1, delta2))
-        y2 = sums.wide(y2)
-        return sums.of_batch(
-            deviation_11,
-            deviation_12,
-            inner_product.leading_term(loss, y2, deviation_12),
-            inner_product.leading_term(loss, y2, deviation_22),
-            index=index,
-            mask=mask,
-            finite_delta=finite_delta,
-            vectors=vectors,
-        )
-    y1, moved_11 = jnp.split(f1(jnp.concatenate([x, x + delta1])), 2)
-    y2, moved_12, moved_22 = jnp.split(f2(jnp.concatenate([x, x + delta1, x + delta2])), 3)
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """Need: what a model returns at x + delta, (size, d), of a perturbation; at x of None."""
+
+    model: str
+    by: Perturbation | None = None
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        return () if self.by is None else (self.by,)
+
+    def __call__(self, batch: Batch, delta: Array | None = None) -> Array:
+        return outputs(batch.models[self.model], batch.x if delta is None else batch.x + delta)
+
+
+def _terms(y1, moved_11, y2, moved_12, moved_22, *, loss: AdversarialLoss) -> sums.Terms:
     noise_11, noise_12 = sums.rounding(y1), sums.rounding(y2)
     y1, moved_11, y2, moved_12, moved_22 = map(sums.wide, (y1, moved_11, y2, moved_12, moved_22))
     # A deviation that is only rounding is no maximum.
     maximum = jnp.where(sums.length(moved_22 - y2) > noise_12, loss(y2, moved_22), 0.0)
+    return sums.Terms(moved_11 - y1, moved_12 - y2, loss(y2, moved_12), maximum, noise_11, noise_12)
+
+
+def _linear_terms(f1, f2, x, delta1, delta2, *, loss: AdversarialLoss) -> sums.Terms:
+    y2, forward2 = jax.linearize(f2, x)
+    deviation_11 = jax.jvp(f1, (x,), (delta1,))[1]
+    deviation_12, deviation_22 = (sums.wide(forward2(delta)) for delta in (delta1, delta2))
+    of_12, of_22 = (
+        inner_product.leading_term(loss, sums.wide(y2), v) for v in (deviation_12, deviation_22)
+    )
+    return sums.Terms(deviation_11, deviation_12, of_12, of_22, 0.0, 0.0)
+
+
+@functools.partial(precision.program, static_argnames=("terms", "loss", "vectors"))
+def _sums(
+    *of_models: Any,
+    deltas: tuple[Array, Array],
+    index: Array,
+    mask: Array,
+    terms: Callable[..., sums.Terms],
+    loss: AdversarialLoss,
+    vectors: bool,
+) -> tuple[sums.TransferSums, sums.TransferValues]:
+    """The sums of one batch, direction f1 -> f2."""
+    finite_delta = _finite(deltas[0]) & _finite(deltas[1])
     return sums.of_batch(
-        moved_11 - y1,
-        moved_12 - y2,
-        loss(y2, moved_12),
-        maximum,
+        *terms(*of_models, loss=loss),
         index=index,
         mask=mask,
-        noise_11=noise_11,
-        noise_12=noise_12,
         finite_delta=finite_delta,
         vectors=vectors,
     )
@@ -115,36 +119,40 @@ def finite_alphas(
       eval_loss, linearize: as in `transferability`.
     """
     loss = losses.get(eval_loss, argument="eval_loss")
-
-    def sizes(shapes: Shapes) -> tuple[int, int]:
-        return shapes.outputs[first.model], shapes.outputs[second.model]
+    f1, f2 = first.model, second.model
+    # Shared with the other direction, and with whatever else reads them.
+    at = (Moved(f1), Moved(f1, first), Moved(f2), Moved(f2, first), Moved(f2, second))
 
     def zero(shapes: Shapes) -> Totals:
+        sizes = shapes.outputs[f1], shapes.outputs[f2]
         return Totals(
-            sums.zeros(*sizes(shapes), examples=shapes.examples),
-            sums.no_values(*sizes(shapes), examples=shapes.examples),
+            sums.zeros(*sizes, examples=shapes.examples),
+            sums.no_values(*sizes, examples=shapes.examples),
         )
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
+        shapes = batch.shapes
+        deltas = found[first], found[second]
+        if linearize:
+            of_models = (batch.models[f1], batch.models[f2], batch.x, *deltas)
+        else:
+            of_models = tuple(found[need] for need in at)
         of_sums, values = devices.fetch(
             _sums(
-                batch.models[first.model],
-                batch.models[second.model],
-                batch.x,
-                found[first],
-                found[second],
-                batch.start + jnp.arange(batch.size),
-                jnp.arange(batch.size) < batch.count,
+                *of_models,
+                deltas=deltas,
+                index=batch.start + np.arange(batch.size),
+                mask=np.arange(batch.size) < batch.count,
+                terms=_linear_terms if linearize else _terms,
                 loss=loss,
-                linearize=linearize,
-                vectors=sums.keeps_vectors(*sizes(batch.shapes), batch.shapes.examples),
+                vectors=sums.keeps_vectors(shapes.outputs[f1], shapes.outputs[f2], shapes.examples),
             )
         )
         values = jax.tree.map(lambda v: np.asarray(v)[: batch.count], values)
         return Totals(of_sums, values._replace(alpha1=values.alpha1.astype(np.float64)))
 
     return Measure(
-        needs=(first, second),
+        needs=(first, second) if linearize else (first, second, *at),
         zero=zero,
         of_batch=of_batch,
         record=lambda totals, shapes: finalize(*totals),

@@ -63,6 +63,24 @@ def rounding(y: Array) -> Array:
     return 8 * float(jnp.finfo(y.dtype).eps) * length(wide(y))
 
 
+class Terms(NamedTuple):
+    """Of B examples, direction f1 -> f2: what is summed.
+
+    Attributes:
+      deviation_11: (B, m), Delta_{f1->f1}.
+      deviation_12: (B, d), Delta_{f1->f2}.
+      numerator, denominator: (B,), of alpha1.
+      noise_11, noise_12: (B,) lengths up to which a deviation is rounding, hence no direction.
+    """
+
+    deviation_11: Any
+    deviation_12: Any
+    numerator: Any
+    denominator: Any
+    noise_11: Any = 0.0
+    noise_12: Any = 0.0
+
+
 class TransferSums(NamedTuple):
     """Sums over examples, by jackknife group g; f1 has m outputs, f2 has d.
 
@@ -166,23 +184,20 @@ def of_batch(
     deviation_12: Array,
     alpha1_numerator: Array,
     alpha1_denominator: Array,
+    noise_11: Array | float = 0.0,
+    noise_12: Array | float = 0.0,
     *,
     index: Array,
     mask: Array,
-    noise_11: Array | float = 0.0,
-    noise_12: Array | float = 0.0,
     finite_delta: Array | bool = True,
     vectors: bool = False,
 ) -> tuple[TransferSums, TransferValues]:
     """The sums over one batch, and its alpha1 per example; in float32 or wider.
 
     Args:
-      deviation_11: (B, m), Delta_{f1->f1}.
-      deviation_12: (B, d), Delta_{f1->f2}.
-      alpha1_numerator, alpha1_denominator: (B,), as in `alpha1`.
+      deviation_11, deviation_12, alpha1_numerator, alpha1_denominator, noise_11, noise_12: `Terms`.
       index: (B,) int, the example's index in the whole sample, for its group.
       mask: (B,) bool, False for padding.
-      noise_11, noise_12: (B,) lengths up to which a deviation is rounding, hence no direction.
       finite_delta: (B,) bool, whether the perturbations are finite.
       vectors: whether the values have the unit vectors, and the sums no matrices.
     """

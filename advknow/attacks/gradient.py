@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from advknow import precision, validate
 from advknow.attacks import objectives
 from advknow.passes import keys
-from advknow.passes.apply_fn import as_pytree, explained, output_spec
+from advknow.passes.apply_fn import as_pytree, explained, output_spec, outputs
 from advknow.passes.loops import repeat
 from advknow.typing import ApplyFn, Array, AttackFn, LossFn
 
@@ -68,15 +68,13 @@ class _Ball(NamedTuple):
 
 
 @functools.partial(precision.program, static_argnames=("ord", "random_start"))
-def _start(
-    f: ApplyFn, x: Array, example_keys: Array, ball: _Ball, *, ord: str, random_start: bool
-) -> tuple[Array, Array]:
+def _start(x: Array, example_keys: Array, ball: _Ball, *, ord: str, random_start: bool) -> Array:
     delta = jnp.zeros_like(x)
     if random_start:
         delta = jax.vmap(lambda k: _random_start(k, x.shape[1:], x.dtype, ball.eps, ord))(
             example_keys
         )
-    return ball.project(delta, x, ord), f(x)
+    return ball.project(delta, x, ord)
 
 
 @functools.lru_cache(maxsize=64)
@@ -170,7 +168,8 @@ def pgd(
         example_keys = keys.per_example(key, x.shape[0])
         if eps == 0:
             return jnp.zeros_like(x)
-        delta, y = _start(f, x, example_keys, ball, ord=ord, random_start=random_start)
+        delta = _start(x, example_keys, ball, ord=ord, random_start=random_start)
+        y = outputs(f, x)
         step = _step_of(raised, ord)  # type: ignore[arg-type]
         return repeat(step, num_steps, delta, f, x, y, ball, step_size)
 

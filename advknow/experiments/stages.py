@@ -29,8 +29,9 @@ from advknow.training import TrainConfig, evaluate, fine_tune, fit
 from advknow.training.objective import Augment
 from advknow.typing import ApplyFn, Array, AttackFn, PyTree
 
-# Enough to tell a broken model from a sound one, at a cost of a few seconds.
-AUDIT_EXAMPLES, AUDIT_STEPS = 32, 10
+# Enough to tell a broken model from a sound one, at a cost of a few seconds; and where a batch of
+# the attack is at most so large, that batch, whose programs it needs too.
+AUDIT_EXAMPLES, AUDIT_STEPS, LARGEST_BATCH = 32, 10, 64
 # Of the attack of the audit of models that no experiment attacks, in pixel units.
 AUDIT_EPS = 0.1
 
@@ -175,13 +176,14 @@ def audited(of: Setting, name: str, f: ApplyFn, x: np.ndarray) -> dict[str, Any]
     with session.journal.stage(stage):
         if len(x) < 2:
             return {"n": len(x), "flags": [], "findings": [], "values": {}}
+        batch = min(len(x), of.batch_size)
         found = check_model(
             f,
             x,
             eps=of.eps,
             num_steps=AUDIT_STEPS,
             key=keys.of_stage(of.seed, "audit"),
-            max_examples=AUDIT_EXAMPLES,
+            max_examples=batch if 2 <= batch <= LARGEST_BATCH else AUDIT_EXAMPLES,
             batch_size=of.batch_size,
         )
         for finding in found.findings:

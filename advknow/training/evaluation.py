@@ -73,17 +73,11 @@ def map_batches(
 
 
 @functools.partial(precision.program, static_argnums=0)
-def _logits(model: Model, variables: PyTree, images: Array) -> Array:
-    return model.apply(variables, pixels(images))
-
-
-@functools.partial(precision.program, static_argnums=0)
 def _features(model: Model, variables: PyTree, images: Array) -> Array:
     return model.features(variables, pixels(images))
 
 
-def _over(
-    fn: Callable[[Model, PyTree, Array], Array],
+def extract_features(
     model: Model,
     variables: PyTree,
     dataset: Dataset,
@@ -91,33 +85,37 @@ def _over(
     batch_size: int = 256,
     sharding: Sharding = None,
 ) -> np.ndarray:
-    """fn of all images of a data set, `batch_size` at a time, over the devices of `sharding`."""
-    validate.integer("batch_size", batch_size, minimum=1)
-    check_dataset("dataset", dataset, model, np.iinfo(np.int32).max)
-    variables = devices.replicate(variables, sharding)
-    return map_batches(lambda x: fn(model, variables, x), dataset.images, batch_size, sharding)
-
-
-def predict(model: Model, variables: PyTree, dataset: Dataset, **how: Any) -> np.ndarray:
-    """Logits (N, k), float32, of the model in evaluation mode.
+    """Features (N, F), float32: the input of the last layer, in evaluation mode.
 
     Args:
       model, variables, dataset: whose, of what.
-      **how: batch_size, 256 by default, and sharding, None for one device; no result depends on
+      batch_size: images in one program. sharding: over devices, None for one. No result depends on
         them beyond rounding.
 
     Raises:
       ValueError, TypeError: a data set that is empty or of another image shape, a bad batch_size.
     """
-    return _over(_logits, model, variables, dataset, **how)
+    validate.integer("batch_size", batch_size, minimum=1)
+    check_dataset("dataset", dataset, model, np.iinfo(np.int32).max)
+    # Whatever the head: models of one backbone share the program.
+    backbone = dataclasses.replace(model, num_classes=1)
+    params = {"backbone": variables["params"]["backbone"]}
+    variables = devices.replicate({**variables, "params": params}, sharding)
+    return map_batches(
+        lambda x: _features(backbone, variables, x), dataset.images, batch_size, sharding
+    )
 
 
-def extract_features(model: Model, variables: PyTree, dataset: Dataset, **how: Any) -> np.ndarray:
-    """Features (N, F), float32: the input of the last layer, in evaluation mode.
+def predict(model: Model, variables: PyTree, dataset: Dataset, **how: Any) -> np.ndarray:
+    """Logits (N, k), float32, of the model in evaluation mode: the head of its features.
 
-    Args, Raises: as `predict`.
+    The head is NumPy's: models that differ in it alone share a program.
+
+    Args, Raises: as `extract_features`.
     """
-    return _over(_features, model, variables, dataset, **how)
+    features = extract_features(model, variables, dataset, **how)
+    head = devices.fetch(variables["params"]["head"])
+    return features @ head["kernel"] + head["bias"]
 
 
 def evaluate(model: Model, variables: PyTree, dataset: Dataset, **how: Any) -> Evaluation:

@@ -111,7 +111,7 @@ def test_never_beaten_in_the_l2_loss_at_small_eps():
 
 @pytest.mark.parametrize(
     ("loss", "n", "d"),
-    [("squared_l2", 40, 30), ("kl", 12, 5), (COSH, 6, 12), ("kl", 6, 1)],
+    [("squared_l2", 40, 30), ("kl", 12, 5), (COSH, 6, 12), ("l2", 6, 1)],
 )
 def test_iterative_agrees_with_exact(loss, n, d):
     f, x = oracles.tanh_network(5, n=n, d=d, h=32), _inputs(8, n).reshape(8, n // 2, 2)

@@ -31,12 +31,16 @@ def test_ragged_batches_equal_one_batch(resnet, batch_size):
     assert 0 < result.accuracy < 1
 
 
-def test_one_program_for_every_length(resnet):
+def test_one_program_for_every_length_and_head(resnet):
     model, variables = resnet
     evaluation.predict(model, variables, blobs(10), batch_size=16)
-    compiled = evaluation._logits._cache_size()
+    compiled = evaluation._features._cache_size()
     evaluation.predict(model, variables, blobs(33), batch_size=16)
-    assert evaluation._logits._cache_size() == compiled
+    other = model.replace_classes(5)
+    head = other.new_head(jax.random.key(0))
+    tuned = other.with_head(variables, head["kernel"], head["bias"])
+    assert evaluation.predict(other, tuned, blobs(9), batch_size=16).shape == (9, 5)
+    assert evaluation._features._cache_size() == compiled
 
 
 def test_pixels_are_those_of_the_data_set():
