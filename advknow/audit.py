@@ -164,6 +164,7 @@ def _same_trace(f: ApplyFn, x: ArrayLike) -> bool:
 
 
 @explained()
+@precision.measured
 def check_model(
     f: ApplyFn,
     x: ArrayLike,
