@@ -130,9 +130,7 @@ def check_record(record: Transferability) -> tuple[Finding, ...]:
 
 
 @precision.program
-def _loss_and_gradient(f: ApplyFn, x: Array) -> tuple[Array, Array, Array]:
-    y = jax.lax.stop_gradient(f(x))
-
+def _loss_and_gradient(f: ApplyFn, x: Array, y: Array) -> tuple[Array, Array, Array]:
     def total(moved: Array) -> tuple[Array, Array]:
         # The deviation of a single output has no gradient at x; the output has.
         if y.shape[-1] == 1:
@@ -263,7 +261,7 @@ def check_model(
 def _check_attack(f, x, eps, bounds, num_steps, key, batch_size, judge) -> None:
     """The checks on gradients and on the attack."""
     first, second = jax.random.split(keys.typed(jax.random.key(0) if key is None else key))
-    clean, moves, finite = (np.asarray(a) for a in _loss_and_gradient(f, x))
+    clean, moves, finite = (np.asarray(a) for a in _loss_and_gradient(f, x, outputs(f, x)))
     bad = int((~finite).sum())
     message = f"the input gradient is NaN or infinite for {bad} of {len(x)} examples"
     if judge("nonfinite_gradients", bad / len(x), 0.0, message):
