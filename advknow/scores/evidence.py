@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.optimize
 
-from advknow.scores.given import features_of, labels_of
+from advknow.scores.given import class_means, features_of, labels_of, spectrum
 from advknow.typing import ArrayLike
 
 # Of the search for log(alpha / beta): how far beyond the eigenvalues' own, and at how many points.
@@ -29,15 +29,12 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     """
     y = labels_of(labels)
     f = features_of(features, count=len(y))
-    left, values, _ = np.linalg.svd(f, full_matrices=False)
-    values = np.where(values > values[0] * max(f.shape) * np.finfo(np.float64).eps, values, 0.0)
-    eigenvalues = values**2
-    one_hot = np.eye(y.max() + 1)[y]
-    projected = (left.T @ one_hot) ** 2
-    outside = np.maximum((one_hot**2).sum(axis=0) - projected.sum(axis=0), 0.0)
-    found = [
-        _evidence(eigenvalues, projected[:, c], outside[c], len(y)) for c in range(one_hot.shape[1])
-    ]
+    counts = np.bincount(y)
+    # With F = U S V', U' y_c is S^-1 V' F' y_c.
+    eigenvalues, along = spectrum(f, class_means(f, y) * counts[:, None])
+    projected = along**2 / eigenvalues
+    outside = np.maximum(counts - projected.sum(axis=1), 0.0)
+    found = [_evidence(eigenvalues, projected[c], outside[c], len(y)) for c in range(len(counts))]
     return float(np.mean(found))
 
 
@@ -47,10 +44,6 @@ def _evidence(eigenvalues: np.ndarray, projected: np.ndarray, outside: float, co
     At its maximum over beta it depends on t = alpha / beta alone, and may have several maxima in t:
     the best of a grid is refined.
     """
-    kept = eigenvalues > 0
-    # What lies along a direction without eigenvalue is noise.
-    outside = outside + float(projected[~kept].sum())
-    eigenvalues, projected = eigenvalues[kept], projected[kept]
     if not len(eigenvalues):
         return 0.5 * float(np.log(count / outside / (2 * np.pi)) - 1)
 

@@ -2,16 +2,21 @@
 
 import numpy as np
 
-from advknow.scores.given import check_not_constant, class_means, features_of, labels_of
+from advknow.scores.given import check_not_constant, class_means, features_of, labels_of, spectrum
 from advknow.typing import ArrayLike
 
 
-def _centred(features: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N, D) less their mean, and labels (N,)."""
+def _between(features: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centred F (N, D), the eigenvalues of F' F (k,), and v' G' G v along its eigenvectors (k,).
+
+    G (N, D) are the means of the examples' classes.
+    """
     y = labels_of(labels)
     f = features_of(features, count=len(y))
     check_not_constant(f)
-    return f - f.mean(axis=0), y
+    f = f - f.mean(axis=0)
+    values, along = spectrum(f, class_means(f, y))
+    return f, values, np.bincount(y) @ along**2
 
 
 def h_score(features: ArrayLike, labels: ArrayLike) -> float:
@@ -28,13 +33,8 @@ def h_score(features: ArrayLike, labels: ArrayLike) -> float:
       TypeError, ValueError: no numbers, NaN, other numbers of examples, one class, constant
         features.
     """
-    f, y = _centred(features, labels)
-    # With F = U S V', tr((F'F)^+ G'G) = |U'G V S^-1|^2, and G = P F for the projection P on
-    # classes, so it is |P U|^2.
-    left, values, _ = np.linalg.svd(f, full_matrices=False)
-    kept = values > values[0] * max(f.shape) * np.finfo(np.float64).eps
-    left = left[:, kept]
-    return float(np.sum(class_means(left, y)[y] ** 2))
+    _, values, between = _between(features, labels)
+    return float(np.sum(between / values))
 
 
 def h_score_shrunk(features: ArrayLike, labels: ArrayLike) -> float:
@@ -47,16 +47,12 @@ def h_score_shrunk(features: ArrayLike, labels: ArrayLike) -> float:
     Returns:
       in [0, C - 1]; below `h_score`, and meaningful where N < D.
     """
-    f, y = _centred(features, labels)
+    f, values, between = _between(features, labels)
     count, dimensions = f.shape
-    means = class_means(f, y)[y]
-    _, values, right = np.linalg.svd(f, full_matrices=False)
-    eigenvalues = values**2 / count
-    shrinkage = _ledoit_wolf(f, eigenvalues)
-    spread = eigenvalues.sum() / dimensions
-    shrunk = (1 - shrinkage) * eigenvalues + shrinkage * spread
-    along = (1 - shrinkage) * np.sum((means @ right.T) ** 2, axis=0) / (count - 1)
-    return float(np.sum(along / np.where(shrunk > 0, shrunk, np.inf)))
+    values = values / count
+    shrinkage = _ledoit_wolf(f, values)
+    shrunk = (1 - shrinkage) * values + shrinkage * values.sum() / dimensions
+    return float(np.sum((1 - shrinkage) * between / (count - 1) / shrunk))
 
 
 def _ledoit_wolf(f: np.ndarray, eigenvalues: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from advknow.typing import ArrayLike
 
 # Li et al. keep 80 % of the variance and take five components a class.
 VARIANCE, COMPONENTS_A_CLASS = 0.8, 5
+MOST_STEPS = 30
 
 
 def n_leep(features: ArrayLike, labels: ArrayLike, *, seed: int) -> float:
@@ -35,11 +36,12 @@ def n_leep(features: ArrayLike, labels: ArrayLike, *, seed: int) -> float:
     f = features_of(features, count=len(y))
     check_not_constant(f)
     seed = validate.integer("seed", seed, minimum=0)
-    projected = PCA(n_components=VARIANCE, svd_solver="full").fit_transform(f)
+    solver = "covariance_eigh" if len(f) >= f.shape[1] else "full"
+    projected = PCA(n_components=VARIANCE, svd_solver=solver).fit_transform(f)
     count = min(COMPONENTS_A_CLASS * int(y.max() + 1), len(y))
     # Of features of any scale: the mixture's least variance is absolute.
     projected = projected / projected.std()
-    mixture = GaussianMixture(count, covariance_type="diag", random_state=seed)
+    mixture = GaussianMixture(count, covariance_type="diag", max_iter=MOST_STEPS, random_state=seed)
     with warnings.catch_warnings():
         # A mixture that has not converged still has a posterior.
         warnings.simplefilter("ignore")

@@ -1,11 +1,13 @@
 """PARC: whether features are alike where labels are."""
 
 import numpy as np
-import scipy.stats
 
 from advknow import validate
 from advknow.scores.given import check_not_constant, features_of, labels_of
 from advknow.typing import ArrayLike
+
+# Correlations of so many rows with all others at once.
+ROWS_AT_ONCE = 256
 
 
 def upper_correlations(f: np.ndarray, *, name: str = "features") -> np.ndarray:
@@ -24,12 +26,26 @@ def upper_correlations(f: np.ndarray, *, name: str = "features") -> np.ndarray:
         )
     unit = centred / length
     found = np.empty(len(f) * (len(f) - 1) // 2)
-    start = 0
-    for i in range(len(f) - 1):
-        stop = start + len(f) - 1 - i
-        found[start:stop] = unit[i + 1 :] @ unit[i]
-        start = stop
+    stop = 0
+    for first in range(0, len(f), ROWS_AT_ONCE):
+        block = unit[first : first + ROWS_AT_ONCE] @ unit[first:].T
+        for i, row in enumerate(block):
+            start, stop = stop, stop + len(row) - 1 - i
+            found[start:stop] = row[i + 1 :]
     return found
+
+
+def _correlation_of_ranks(values: np.ndarray, chosen: np.ndarray) -> float:
+    """The Spearman correlation of values (M,) with a choice of them (M,) bool; ties share ranks."""
+    count, share = len(values), chosen.mean()
+    of_chosen = values[chosen]
+    values = np.sort(values)
+    below, up_to = (np.searchsorted(values, of_chosen, side) for side in ("left", "right"))
+    mean = float(np.mean(0.5 * (below + up_to) + 0.5))
+    edges = np.flatnonzero(np.diff(values, prepend=-np.inf, append=np.inf))
+    ties = np.diff(edges).astype(np.float64)
+    variance = (count**2 - 1.0 - np.sum(ties**3 - ties) / count) / 12
+    return (mean - (count + 1) / 2) * float(np.sqrt(share / (1 - share) / variance))
 
 
 def parc(features: ArrayLike, labels: ArrayLike, *, components: int | None = None) -> float:
@@ -63,8 +79,7 @@ def parc(features: ArrayLike, labels: ArrayLike, *, components: int | None = Non
         f = PCA(min(components, *f.shape), svd_solver="full").fit_transform(f)
     deviation = f.std(axis=0)
     f = (f - f.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
-    alike = scipy.stats.rankdata(upper_correlations(f))
-    same = (y[:, None] == y)[np.triu_indices(len(y), 1)]
+    same = np.concatenate([y[i + 1 :] == y[i] for i in range(len(y) - 1)])
     if same.all() or not same.any():
         raise ValueError("labels: no two examples share a class, or all do: no pairs to compare.")
-    return 100.0 * float(np.corrcoef(alike, same)[0, 1])
+    return 100.0 * _correlation_of_ranks(upper_correlations(f), same)

@@ -27,7 +27,7 @@ RESERVED = {
 # The benchmark's other files work without PyTorch.
 NEEDS_TORCH = ("torch_models.py", "torch_peer.py", "theirs.py", "checks.py", "synthetic_peer.py")
 # Processes of the benchmark, run as python -m advknow.benchmark.NAME.
-PROCESSES = ("convolutions.py", "synthetic_peer.py", "growth_point.py")
+PROCESSES = ("convolutions.py", "synthetic_peer.py", "growth_point.py", "score_times.py")
 # From the ground up: each floor may import those before it, and its own.
 FLOORS = (
     ("typing", "version"),
