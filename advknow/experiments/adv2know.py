@@ -67,14 +67,14 @@ def digits() -> ExperimentConfig:
         python -m launch.adv2know --preset=digits --seed=0
 
     3 minutes on two cores with AVX-512, nothing compiled before. Over the seeds 0, 1 and 2, least
-    to most; target accuracy 97.5 to 98.1 %, n 306 to 308:
+    to most; target accuracy 97.1 to 98.4 %, n 305 to 309:
 
         source    transfer %  alpha1     alpha2²    (alpha1*alpha2)²
-        MLP       55-66       0.11-0.14  0.03-0.04  0.0005-0.0015
-        LeNet     80-84       0.15-0.19  0.02-0.03  0.0006-0.0014
-        AlexNet   66-71       0.10-0.12  0.03-0.04  0.0003-0.0007
-        ResNet18  58-69       0.23-0.29  0.04-0.05  0.0029-0.0051
-        ResNet50  68-74       0.30-0.33  0.04-0.12  0.0040-0.0208
+        MLP       54-65       0.10-0.13  0.04-0.07  0.0004-0.0015
+        LeNet     81-85       0.17-0.17  0.02-0.03  0.0007-0.0010
+        AlexNet   64-73       0.10-0.12  0.02-0.04  0.0004-0.0007
+        ResNet18  63-71       0.19-0.32  0.03-0.09  0.0022-0.0072
+        ResNet50  67-69       0.29-0.43  0.02-0.09  0.0046-0.0170
     """
     normalised = TrainConfig(epochs=12, batch_size=32, learning_rate=0.1)
     return _config(
@@ -97,7 +97,8 @@ def fashion() -> ExperimentConfig:
 
     28 minutes on two cores, beside other work. Few epochs without augmentation: enough for LeNet >=
     88 % and ResNet18 >= 90 % of the Fashion-MNIST test images. The table of seed 0, of convolutions
-    older than today's, is in README.md beside this file; other seeds have not been run.
+    and first weights older than today's, is in README.md beside this file; other seeds have not
+    been run.
     """
     return _config(
         "fashion",

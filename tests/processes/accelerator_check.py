@@ -108,11 +108,12 @@ def trained():
 
 
 def routes():
-    """Milliseconds of both routes of the Gram matrices, medians of 7, in turns."""
+    """Milliseconds of both routes of the Gram matrices, medians of 7, in turns; their MiB."""
     import jax
     import numpy as np
 
     from advknow import gram
+    from advknow.passes import memory
 
     found = {}
     for outputs, inputs in ((10, 3072), (100, 3072), (10, 150528)):
@@ -132,9 +133,21 @@ def routes():
         largest = np.abs(results["host"]).max()
         found[f"{len(j)} x {outputs} + {outputs} outputs, {inputs} inputs"] = {
             **{name: float(np.median(t)) for name, t in times.items()},
+            **_mebibytes(gram, memory, j),
             "difference": float(np.abs(results["host"] - results["device"]).max() / largest),
         }
     return found
+
+
+def _mebibytes(gram, memory, j):
+    """What either route holds beside the Jacobians where they lie."""
+    import jax
+
+    copies = 2 * j.nbytes + 8 * gram.NUMBERS_AT_ONCE
+    with jax.enable_x64(True):
+        program = gram._products_on_device.lower(j, j)
+        on_device = memory.program_bytes(program) - 2 * j.nbytes
+    return {"host MiB": copies / 2**20, "device MiB": on_device / 2**20}
 
 
 PARTS = {"precisions": precisions, "exact": exact, "trained": trained, "routes": routes}
