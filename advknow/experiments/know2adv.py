@@ -99,7 +99,8 @@ def fashion() -> ExperimentConfig:
         python -m launch.know2adv --preset=fashion --seed=0
 
     22 minutes on two cores, beside other work. The table of seed 0, of convolutions and
-    first weights older than today's, is in README.md beside this file; other seeds have not been run.
+    first weights older than today's, is in README.md beside this file; other seeds have not been
+    run.
     """
     return _config(
         "fashion",

@@ -11,7 +11,7 @@ from advknow.typing import ArrayLike
 
 # Li et al. keep 80 % of the variance and take five components a class.
 VARIANCE, COMPONENTS_A_CLASS = 0.8, 5
-MOST_STEPS = 30
+MOST_STEPS = 10
 
 
 def n_leep(features: ArrayLike, labels: ArrayLike, *, seed: int) -> float:

@@ -35,6 +35,21 @@ def upper_correlations(f: np.ndarray, *, name: str = "features") -> np.ndarray:
     return found
 
 
+def centred_ranks(values: np.ndarray) -> np.ndarray:
+    """The ranks of values (M,) less their mean; ties share the mean of theirs."""
+    order = np.argsort(values)
+    ordered = values[order]
+    edges = np.flatnonzero(np.diff(ordered, prepend=-np.inf, append=np.inf))
+    del ordered
+    ranks = np.empty(len(values))
+    if len(edges) == len(values) + 1:
+        ranks[order] = np.arange(len(values))
+    else:
+        ranks[order] = np.repeat((edges[:-1] + edges[1:] - 1) / 2, np.diff(edges))
+    ranks -= (len(values) - 1) / 2
+    return ranks
+
+
 def _correlation_of_ranks(values: np.ndarray, chosen: np.ndarray) -> float:
     """The Spearman correlation of values (M,) with a choice of them (M,) bool; ties share ranks."""
     count, share = len(values), chosen.mean()

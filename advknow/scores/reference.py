@@ -1,10 +1,9 @@
 """Scores of features beside those of a reference model on the same examples."""
 
 import numpy as np
-import scipy.stats
 
 from advknow.scores.given import check_not_constant, features_of
-from advknow.scores.pairs_of_examples import upper_correlations
+from advknow.scores.pairs_of_examples import centred_ranks, upper_correlations
 from advknow.typing import ArrayLike
 
 
@@ -62,9 +61,10 @@ def rsa(features: ArrayLike, reference: ArrayLike) -> float:
             f"features has {len(f)} examples; at least 3 are needed: pairs to compare."
         )
     ranks = [
-        scipy.stats.rankdata(upper_correlations(a, name=name))
+        centred_ranks(upper_correlations(a, name=name))
         for a, name in ((f, "features"), (g, "reference features"))
     ]
-    if any(not np.ptp(r) for r in ranks):
+    lengths = [np.linalg.norm(r) for r in ranks]
+    if not all(lengths):
         raise ValueError("all pairs of examples are equally alike: no score is defined.")
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(ranks[0] @ ranks[1] / lengths[0] / lengths[1])

@@ -13,6 +13,7 @@ import scipy.stats
 from sklearn.datasets import load_digits, load_iris
 
 from advknow import scores
+from advknow.scores import pairs_of_examples
 
 GOLDEN = pathlib.Path(__file__).parents[3] / "shared" / "golden" / "scores.json"
 
@@ -279,6 +280,13 @@ def test_alike_to_a_reference_model():
         scores.rsa(features, other), scipy.stats.spearmanr(*both)[0], rtol=1e-9
     )
     np.testing.assert_allclose(scores.rsa(features, features), 1.0)
+
+
+@pytest.mark.parametrize("values", [[3.0, 1.0, 2.0], [1.0, 1.0, 2.0, 0.0, 2.0, 2.0], [5.0] * 4])
+def test_ranks_are_scipys(values):
+    found = pairs_of_examples.centred_ranks(np.array(values))
+    ranks = scipy.stats.rankdata(values)
+    np.testing.assert_allclose(found, ranks - ranks.mean())
 
 
 F, Y = _random()
