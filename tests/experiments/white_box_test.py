@@ -77,6 +77,7 @@ def test_a_trained_model_against_itself(trained):
 @pytest.mark.slow
 def test_the_audit_finds_nothing(trained):
     f, x, _ = trained
-    # Ten steps are too few for LeNet, and the audit says so: its loss rises by 14 % with twenty.
-    audit = advknow.check_model(f, x[:32], key=jax.random.key(0), num_steps=20)
+    # Twenty steps are too few for this LeNet, and the audit says so: its loss rises by 12 % with
+    # forty.
+    audit = advknow.check_model(f, x[:32], key=jax.random.key(0), num_steps=40)
     assert audit.flags == (), audit.values
