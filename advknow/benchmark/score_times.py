@@ -23,23 +23,13 @@ def calls(examples: int, dimensions: int, classes: int) -> dict[str, Callable[[]
     reference = (features[:, ::2] + rng.normal(size=(examples, (dimensions + 1) // 2))).astype("f4")
     logits = features[:, :classes].astype(np.float64)
     theta = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    of_features: dict[str, Callable[..., float]] = {
-        "logme": scores.logme,
-        "h_score": scores.h_score,
-        "h_score_shrunk": scores.h_score_shrunk,
-        "gbc": scores.gbc,
-        "transrate": scores.transrate,
-        "sfda": scores.sfda,
-        "parc": scores.parc,
-        "lfc": scores.lfc,
-        "knn": functools.partial(scores.knn, k=5),
-        "n_leep": functools.partial(scores.n_leep, seed=0),
-        "linear_probe": functools.partial(scores.linear_probe, seed=0),
-    }
     return {
         "nce": lambda: scores.nce(theta.argmax(axis=1), labels),
         "leep": lambda: scores.leep(theta, labels),
-        **{name: functools.partial(call, features, labels) for name, call in of_features.items()},
+        **{
+            name: functools.partial(call, features, labels)
+            for name, call in scores.OF_FEATURES.items()
+        },
         "cka": lambda: scores.cka(features, reference),
         "rsa": lambda: scores.rsa(features, reference),
     }

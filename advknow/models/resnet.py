@@ -13,11 +13,15 @@ def _last_batch_norm() -> BatchNorm:
     return BatchNorm(scale_init=nn.initializers.zeros)
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity, or beside a 1x1 projection where shapes change."""
+class _Block(nn.Module):
+    """Of a block: the features of its 3x3 convolutions, and the stride of the first of them."""
 
     features: int
     stride: int
+
+
+class BasicBlock(_Block):
+    """Two 3x3 convolutions beside the identity, or beside a 1x1 projection where shapes change."""
 
     expansion = 1
     last_norm = "BatchNorm_1"
@@ -30,11 +34,8 @@ class BasicBlock(nn.Module):
         return _joined(self, x, _last_batch_norm()(y, train), train)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(_Block):
     """1x1, 3x3 and 1x1 convolutions to four times the features, beside identity or projection."""
-
-    features: int
-    stride: int
 
     expansion = 4
     last_norm = "BatchNorm_2"

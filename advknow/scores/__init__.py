@@ -13,6 +13,9 @@ They are what an alpha has to be compared with. A score that is not defined for 
 a ValueError that says why, never NaN. Nothing is changed in place.
 """
 
+import functools
+from collections.abc import Callable
+
 from advknow.scores.bhattacharyya import gbc
 from advknow.scores.coding_rate import transrate
 from advknow.scores.conditional_entropy import nce
@@ -27,7 +30,25 @@ from advknow.scores.pairs_of_examples import parc
 from advknow.scores.probe import linear_probe
 from advknow.scores.reference import cka, rsa
 
+# All that need features (N, D) and labels (N,) alone, by name, with the settings of a ranking.
+OF_FEATURES: dict[str, Callable[..., float]] = {
+    "logme": logme,
+    "h_score": h_score,
+    "h_score_shrunk": h_score_shrunk,
+    "transrate_equal": transrate,
+    "transrate_weighted": functools.partial(transrate, weights="frequency"),
+    "gbc_diagonal": gbc,
+    "gbc_spherical": functools.partial(gbc, covariance="spherical"),
+    "sfda": sfda,
+    "parc": parc,
+    "lfc": lfc,
+    "knn": functools.partial(knn, k=3),
+    "n_leep": functools.partial(n_leep, seed=0),
+    "linear_probe": functools.partial(linear_probe, seed=0),
+}
+
 __all__ = [
+    "OF_FEATURES",
     "cka",
     "gbc",
     "h_score",

@@ -31,21 +31,7 @@ def _data(name):
     return features[rows], labels[rows], theta[rows]
 
 
-OF_FEATURES = {
-    "logme": scores.logme,
-    "h_score": scores.h_score,
-    "h_score_shrunk": scores.h_score_shrunk,
-    "transrate_equal": scores.transrate,
-    "transrate_weighted": functools.partial(scores.transrate, weights="frequency"),
-    "gbc_diagonal": scores.gbc,
-    "gbc_spherical": functools.partial(scores.gbc, covariance="spherical"),
-    "sfda": scores.sfda,
-    "parc": scores.parc,
-    "lfc": scores.lfc,
-    "knn": functools.partial(scores.knn, k=3),
-    "n_leep": functools.partial(scores.n_leep, seed=0),
-    "linear_probe": functools.partial(scores.linear_probe, seed=0),
-}
+OF_FEATURES = scores.OF_FEATURES
 # The golden values of these need a word of their own, below.
 APART = ("logme", "parc", "knn", "n_leep", "linear_probe")
 
