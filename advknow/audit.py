@@ -261,7 +261,8 @@ def check_model(
 def _check_attack(f, x, eps, bounds, num_steps, key, batch_size, judge) -> None:
     """The checks on gradients and on the attack."""
     first, second = jax.random.split(keys.typed(jax.random.key(0) if key is None else key))
-    clean, moves, finite = (np.asarray(a) for a in _loss_and_gradient(f, x, outputs(f, x)))
+    y = outputs(f, x)
+    clean, moves, finite = (np.asarray(a) for a in _loss_and_gradient(f, x, y))
     bad = int((~finite).sum())
     message = f"the input gradient is NaN or infinite for {bad} of {len(x)} examples"
     if judge("nonfinite_gradients", bad / len(x), 0.0, message):
@@ -284,11 +285,10 @@ def _check_attack(f, x, eps, bounds, num_steps, key, batch_size, judge) -> None:
             step_size=eps if steps == 1 else None,
             random_start=True,
             bounds=bounds,
-            objective="cross_entropy" if output_spec(f, x).shape[-1] > 1 else "output_deviation",
+            objective="cross_entropy" if y.shape[-1] > 1 else "output_deviation",
         )
         delta = perturb(f, x, attack=attack, key=key, batch_size=batch_size)
-        loss = _loss(outputs(f, x), outputs(f, x + delta))
-        return np.asarray(loss, np.float64)[moves]
+        return np.asarray(_loss(y, outputs(f, x + delta)), np.float64)[moves]
 
     before = clean.astype(np.float64)[moves]
     loss, one = attacked(num_steps, first), attacked(1, first)

@@ -10,14 +10,8 @@ import optax
 
 from advknow import precision
 from advknow.models import Model
-from advknow.passes.apply_fn import vjp_rows
+from advknow.passes.apply_fn import outputs, vjp_rows
 from advknow.typing import ApplyFn, Array, ArrayLike, PyTree
-
-
-@precision.program
-def forward(f: ApplyFn, x: Array) -> Array:
-    """f(x)."""
-    return f(x)
 
 
 @precision.program
@@ -71,4 +65,4 @@ def repeated(passes: Sequence[Pass]) -> Callable[[], None]:
 def attack_passes(f: ApplyFn, x: ArrayLike, num_steps: int) -> list[Pass]:
     """One forward pass and `num_steps` input gradients of a batch."""
     labels = jnp.zeros(x.shape[0], jnp.int32)
-    return [(forward, (f, x), 1), (input_gradient, (f, x, labels), num_steps)]
+    return [(outputs, (f, x), 1), (input_gradient, (f, x, labels), num_steps)]

@@ -12,6 +12,7 @@ import numpy as np
 from advknow.benchmark import bare, ours
 from advknow.benchmark.setting import Setting
 from advknow.benchmark.timing import Row, Work, compare
+from advknow.passes.apply_fn import outputs
 from advknow.typing import Progress
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _metrics(setting: Setting) -> Ways:
             passes += bare.attack_passes(f, x, steps)
         for f in sources:
             # f1 at x and x + delta1; f2 at x, x + delta1 and x + delta2.
-            passes += [(bare.forward, (f, x), 2), (bare.forward, (setting.bound[0], x), 3)]
+            passes += [(outputs, (f, x), 2), (outputs, (setting.bound[0], x), 3)]
     others = {**_ways(setting, "alphas"), BARE: Work(bare.repeated(passes))}
     return Work(lambda: ours.alphas(setting)), others
 
@@ -91,8 +92,8 @@ def _distances(setting: Setting) -> Ways:
     for x in _batches(setting):
         passes.append((bare.jacobians, (source, target, x), 1))
         # FMD reads both outputs, KTD the source's.
-        passes.append((bare.forward, (source, x), 2))
-        passes.append((bare.forward, (target, x), 1))
+        passes.append((outputs, (source, x), 2))
+        passes.append((outputs, (target, x), 1))
     others = {**_ways(setting, "distances"), BARE: Work(bare.repeated(passes))}
     return Work(lambda: ours.distances(setting)), others
 

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.optimize
 
-from advknow.scores.given import class_means, features_of, labels_of, spectrum
+from advknow.scores.given import class_sums, features_of, labels_of, spectrum
 from advknow.typing import ArrayLike
 
 # Of the search for log(alpha / beta): how far beyond the eigenvalues' own, and at how many points.
@@ -31,7 +31,7 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     f = features_of(features, count=len(y))
     counts = np.bincount(y)
     # With F = U S V', U' y_c is S^-1 V' F' y_c.
-    eigenvalues, along = spectrum(f, class_means(f, y) * counts[:, None])
+    eigenvalues, along = spectrum(f, class_sums(f, y))
     projected = along**2 / eigenvalues
     outside = np.maximum(counts - projected.sum(axis=1), 0.0)
     found = [_evidence(eigenvalues, projected[c], outside[c], len(y)) for c in range(len(counts))]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from advknow.scores.given import labels_of, probabilities_of
+from advknow.scores.given import class_sums, labels_of, probabilities_of
 from advknow.typing import ArrayLike
 
 
@@ -26,8 +26,7 @@ def leep(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """
     y = labels_of(labels)
     theta = probabilities_of(probabilities, count=len(y))
-    joint = np.zeros((y.max() + 1, theta.shape[1]))
-    np.add.at(joint, y, theta / len(y))
+    joint = class_sums(theta, y) / len(y)
     mass = joint.sum(axis=0)
     given = joint / np.where(mass > 0, mass, 1.0)
     predicted = np.einsum("nz,nz->n", theta, given[y])

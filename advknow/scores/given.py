@@ -76,12 +76,16 @@ def check_not_constant(features: np.ndarray, *, name: str = "features") -> None:
         )
 
 
+def class_sums(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The sums of each class's features, (C, D)."""
+    sums = np.zeros((labels.max() + 1, features.shape[1]))
+    np.add.at(sums, labels, features)
+    return sums
+
+
 def class_means(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The mean features of each class, (C, D)."""
-    counts = np.bincount(labels)
-    sums = np.zeros((len(counts), features.shape[1]))
-    np.add.at(sums, labels, features)
-    return sums / counts[:, None]
+    return class_sums(features, labels) / np.bincount(labels)[:, None]
 
 
 def spectrum(features: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

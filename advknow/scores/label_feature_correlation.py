@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from advknow.scores.given import features_of, labels_of
+from advknow.scores.given import class_sums, features_of, labels_of
 from advknow.typing import ArrayLike
 
 
@@ -29,9 +29,7 @@ def lfc(features: ArrayLike, labels: ArrayLike) -> float:
     total = np.sum(f.sum(axis=0) ** 2)
     square = np.sum(gram**2) - (total / count) ** 2
     # Sums of F F' within classes, without its N^2 entries.
-    sums = np.zeros((y.max() + 1, f.shape[1]))
-    np.add.at(sums, y, f)
-    within, pairs = np.sum(sums**2), np.sum(np.bincount(y).astype(np.float64) ** 2)
+    within, pairs = np.sum(class_sums(f, y) ** 2), np.sum(np.bincount(y).astype(np.float64) ** 2)
     mean = 2 * pairs / count**2 - 1
     of_labels = count**2 * (1 - mean**2)
     if square <= 1e-14 * np.sum(gram**2):
