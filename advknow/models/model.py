@@ -32,11 +32,6 @@ def _names(path: Any) -> tuple[str, ...]:
     return tuple(part.key for part in path)
 
 
-def _last_norm(backbone: nn.Module) -> str | None:
-    """The batch norm of a block whose scale starts at 0; None where there is no such."""
-    return getattr(backbone, "last_norm", None)
-
-
 @dataclasses.dataclass(frozen=True)
 class Model:
     """An architecture of a certain size; the numbers live in `variables`, every method is pure.
@@ -75,11 +70,15 @@ class Model:
             raise TypeError(
                 "key is traced: init draws on the host; call it outside jax.jit, or take shapes()."
             )
-        drawn = jax.tree_util.tree_map_with_path(
-            lambda path, spec: self._first(key, _names(path), spec), self.shapes()
+        shapes = self.shapes()
+        del shapes["params"]["head"]
+        drawn = jax.device_put(
+            jax.tree_util.tree_map_with_path(
+                lambda path, spec: self._first(key, _names(path), spec), shapes
+            )
         )
         drawn["params"]["head"] = self.new_head(key)
-        return jax.device_put(drawn)
+        return drawn
 
     def new_head(self, key: Array) -> dict[str, Array]:
         """The head of `init(key)`: kernel (F, k) and bias (k,), float32."""
@@ -92,7 +91,8 @@ class Model:
         """The first numbers of the leaf at that path."""
         if path[-1] == "kernel":
             return initial.he(key, "/".join(path), spec.shape)
-        last = path[-2] == _last_norm(self.backbone)
+        # Of the batch norms of a block, the one whose scale starts at 0, if there is such.
+        last = path[-2] == getattr(self.backbone, "last_norm", None)
         starts_at_one = path[-1] == "var" or (path[-1] == "scale" and not last)
         return np.full(spec.shape, float(starts_at_one), spec.dtype)
 
