@@ -12,6 +12,7 @@ contents:
     generalized     A1, A2 and rho^2 of all attacks of the source                      section 3
     matching        gradient matching, function matching, knowledge transfer distances 3 and 4
     links           the chain of them, the theorems as inequalities                    section 4
+    all_pairs       all of these for every ordered pair of K models, in one pass
     audit           whether a model's figures can be trusted
 
 and folders for what is not in the paper: passes (one pass over a sample), convolution, models,
@@ -22,6 +23,7 @@ import importlib
 from typing import Any
 
 from advknow import alphas, attacks, inner_product, losses, matching, passes
+from advknow.all_pairs import Matrix, matrix
 from advknow.alphas import (
     Transferability,
     from_deltas,
@@ -38,6 +40,7 @@ __all__ = [
     "Audit",
     "Chain",
     "Generalized",
+    "Matrix",
     "Paths",
     "Transferability",
     "__version__",
@@ -52,6 +55,7 @@ __all__ = [
     "inner_product",
     "losses",
     "matching",
+    "matrix",
     "passes",
     "perturb",
     "small_eps_transferability",

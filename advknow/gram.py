@@ -77,6 +77,16 @@ class Grams(NamedTuple):
             self.eps,
         )
 
+    def part(self, rows: np.ndarray) -> "Grams":
+        """The same of these examples alone, by their numbers, at least one."""
+        count = len(self.source)
+
+        def of(values: Any) -> Any:
+            by_example = isinstance(values, np.ndarray) and len(values) == count > 1
+            return values[rows] if by_example else values
+
+        return Grams(*map(of, self))
+
     def target_square(self) -> np.ndarray:
         """|J_T|_{H_T}^2 = tr(J_T' H_T J_T), per example (B,)."""
         rooted = self.root_target @ self.target
@@ -197,14 +207,49 @@ def host_root(loss: AdversarialLoss, found: ArrayLike) -> np.ndarray:
 roots = precision.program(_root_or_hessian, static_argnames=("loss",))
 
 
+class Linear(NamedTuple):
+    """A model around B examples: what its Gram matrices with any other are made of.
+
+    Attributes:
+      jacobian: (B or more, d, n), on the devices; what follows the first B is padding.
+      output: (B, d) float64 on the host, f(x).
+      root_source: (B or 1, k, d), R' with R R' = H(x) of the loss that it is attacked with.
+      root_target: (B or 1, k, d), of the loss that it is judged by as a target.
+    """
+
+    jacobian: Any
+    output: np.ndarray
+    root_source: np.ndarray
+    root_target: np.ndarray
+
+
+def _jacobian(f: ApplyFn, x: Array, losses: tuple[AdversarialLoss, ...]) -> Any:
+    y, jacobian = vjp_rows(f, x)
+    return y, jacobian, tuple(_root_or_hessian(loss, y) for loss in losses)
+
+
+_jacobian_of_one = precision.program(_jacobian, static_argnames=("losses",))
+
+
 @functools.partial(precision.program, static_argnames=("loss", "source_loss"))
 def _jacobians(f_source, f_target, x, *, loss, source_loss):
-    y_source, j_source = vjp_rows(f_source, x)
-    y_target, j_target = vjp_rows(f_target, x)
-    return (
-        (y_source, j_source, _root_or_hessian(source_loss, y_source)),
-        (y_target, j_target, _root_or_hessian(loss, y_target)),
-    )
+    return _jacobian(f_source, x, (source_loss,)), _jacobian(f_target, x, (loss,))
+
+
+def _linear(found: Any, count: int, losses: tuple[AdversarialLoss, ...]) -> Linear:
+    """From what `_jacobian` found; the last of the losses is that of the target."""
+    y, jacobian, roots = found
+    y, roots = jax.tree.map(lambda a: a[:count], devices.fetch((y, roots)))
+    of_losses = [host_root(*pair) for pair in zip(losses, roots, strict=True)]
+    return Linear(jacobian, y.astype(np.float64), of_losses[0], of_losses[-1])
+
+
+def linear(
+    f: ApplyFn, x: Array, count: int, *, loss: AdversarialLoss, source_loss: AdversarialLoss
+) -> Linear:
+    """A model around the first `count` examples of a batch; the rest is padding."""
+    both = tuple(dict.fromkeys((source_loss, loss)))
+    return _linear(_jacobian_of_one(f, x, losses=both), count, both)
 
 
 def check_finite(name: str, values: np.ndarray) -> None:
@@ -288,28 +333,38 @@ def of_batch(
       ValueError: NaN or infinity.
     """
     of_source, of_target = _jacobians(f_source, f_target, x, loss=loss, source_loss=source_loss)
-    j_source, j_target = of_source[1], of_target[1]
-    m, n = j_source.shape[1:]
-    eps = max(float(jnp.finfo(j.dtype).eps) for j in (j_source, j_target))
-    of_both = products(j_source, j_target, count)
-    source, cross, target = of_both[:, :m, :m], of_both[:, m:, :m], of_both[:, m:, m:]
-    del j_source, j_target
-    (y_source, h_source), (y_target, h_target) = jax.tree.map(
-        lambda a: a[:count], devices.fetch([of[::2] for of in (of_source, of_target)])
+    return of_pair(
+        _linear(of_source, count, (source_loss,)), _linear(of_target, count, (loss,)), count
     )
-    check_finite("f_source", source)
-    check_finite("f_target", target)
-    return Grams(
-        source=source,
-        cross=cross,
-        target=target,
-        output_source=y_source.astype(np.float64),
-        output_target=y_target.astype(np.float64),
-        root_source=host_root(source_loss, h_source),
-        root_target=host_root(loss, h_target),
+
+
+def of_pair(
+    source: Linear, target: Linear, count: int, *, names: tuple[str, str] = ("f_source", "f_target")
+) -> Grams:
+    """The Gram matrices of two models around the same examples.
+
+    Args:
+      names: of the two, for the message.
+
+    Raises:
+      ValueError: NaN or infinity.
+    """
+    m, n = source.jacobian.shape[1:]
+    both = products(source.jacobian, target.jacobian, count)
+    found = Grams(
+        source=both[:, :m, :m],
+        cross=both[:, m:, :m],
+        target=both[:, m:, m:],
+        output_source=source.output,
+        output_target=target.output,
+        root_source=source.root_source,
+        root_target=target.root_target,
         num_inputs=n,
-        eps=eps,
+        eps=max(float(jnp.finfo(of.jacobian.dtype).eps) for of in (source, target)),
     )
+    check_finite(names[0], found.source)
+    check_finite(names[1], found.target)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

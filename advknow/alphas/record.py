@@ -130,22 +130,35 @@ def _squares(sums: TransferSums, values: TransferValues) -> tuple[_Squares, _Squ
     return _of_pairs(pair_sums(values, ones)), _of_pairs(pair_sums(values, alpha1))
 
 
+def jackknife_error(left_out: np.ndarray) -> float:
+    """The delete-a-group jackknife's standard error of an estimate.
+
+    Args:
+      left_out: (k,), k >= 2, the estimate without each of k groups of about equal size.
+    """
+    k = len(left_out)
+    return float(np.sqrt((k - 1) / k * np.sum((left_out - left_out.mean()) ** 2)))
+
+
+class NoDirectionError(ValueError):
+    """No example has a direction: alphas of these models are not defined."""
+
+
 def _jackknife(squares: _Squares, counts: np.ndarray) -> float | None:
     """Standard error of |sum of outer products / count|_F^2, leaving out one group at a time."""
     groups = np.flatnonzero(counts > 0)
     if len(groups) < 2:
         return None
     count = counts.sum()
-    left_out = np.array([squares.without(int(g), count - counts[g]) for g in groups])
-    k = len(groups)
-    return float(np.sqrt((k - 1) / k * np.sum((left_out - left_out.mean()) ** 2)))
+    return jackknife_error(np.array([squares.without(int(g), count - counts[g]) for g in groups]))
 
 
 def finalize(sums: TransferSums, values: TransferValues) -> Transferability:
     """The record of these sums and values, over all examples.
 
     Raises:
-      ValueError: a model returned NaN or infinity, or no example has a direction.
+      ValueError: a model returned NaN or infinity.
+      NoDirectionError: no example has a direction.
     """
     sums = merge(sums)
     valid = np.asarray(values.valid, bool)
@@ -161,7 +174,7 @@ def finalize(sums: TransferSums, values: TransferValues) -> Transferability:
             "examples; finite outputs are needed."
         )
     if n == 0:
-        raise ValueError(
+        raise NoDirectionError(
             f"no example has a direction: all {degenerate} of x are degenerate (no output moves "
             "beyond rounding under the attack: eps=0, a saturated or constant model, or an attack "
             "that makes no progress)."

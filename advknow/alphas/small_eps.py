@@ -83,12 +83,18 @@ def check_index(index: int, *, inputs: int, outputs: tuple[int, int]) -> None:
         )
 
 
-def small_eps_alphas(grams: GramsOf, *, index: int = 0) -> Measure:
-    """The measure behind `small_eps_transferability`: both directions.
+DIRECTIONS = ("source_to_target", "target_to_source")
+
+
+def small_eps_alphas(
+    grams: GramsOf, *, index: int = 0, directions: tuple[str, ...] = DIRECTIONS
+) -> Measure:
+    """The measure behind `small_eps_transferability`.
 
     Args:
       grams: the models and the losses.
       index: which attack, counted from 0.
+      directions: which; the record is a dict of them.
     """
 
     def zero(shapes: Shapes) -> Totals:
@@ -96,22 +102,23 @@ def small_eps_alphas(grams: GramsOf, *, index: int = 0) -> Measure:
         check_index(index, inputs=shapes.num_inputs, outputs=(m, d))
         of = {"source_to_target": (m, d), "target_to_source": (d, m)}
         return Totals(
-            {name: sums.zeros(*pair, examples=shapes.examples) for name, pair in of.items()},
-            {name: sums.no_values(*pair, examples=shapes.examples) for name, pair in of.items()},
+            {name: sums.zeros(*of[name], examples=shapes.examples) for name in directions},
+            {name: sums.no_values(*of[name], examples=shapes.examples) for name in directions},
         )
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
-        directions = {
-            "source_to_target": found[grams],
-            "target_to_source": found[grams].swapped(),
-        }
+        source_to_target = found[grams]
         sizes = (batch.shapes.outputs[grams.source], batch.shapes.outputs[grams.target])
         vectors = sums.keeps_vectors(*sizes, batch.shapes.examples)
         totals = {
             name: sums_of_grams(
-                of, index=index, start=batch.start, size=batch.size, vectors=vectors
+                source_to_target if name == DIRECTIONS[0] else source_to_target.swapped(),
+                index=index,
+                start=batch.start,
+                size=batch.size,
+                vectors=vectors,
             )
-            for name, of in directions.items()
+            for name in directions
         }
         return Totals(
             {name: summed for name, (summed, _) in totals.items()},
@@ -119,10 +126,7 @@ def small_eps_alphas(grams: GramsOf, *, index: int = 0) -> Measure:
         )
 
     def record(totals: Totals, shapes: Shapes) -> dict[str, Transferability]:
-        return {
-            name: finalize(totals.sums[name], totals.values[name])
-            for name in ("source_to_target", "target_to_source")
-        }
+        return {name: finalize(totals.sums[name], totals.values[name]) for name in directions}
 
     return Measure(needs=(grams,), zero=zero, of_batch=of_batch, record=record)
 

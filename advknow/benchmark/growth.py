@@ -5,7 +5,7 @@
     inputs    n                                 all attacks of 512 examples, exactly (d = 10)
     outputs   d, through the Gram matrices      all attacks of 512 examples, exactly (n = 4096)
     many      d, without a Jacobian             the 5 strongest attacks and rho^2 of 512 examples
-    models    K                                 PGD's alphas of all K (K - 1) ordered pairs
+    models    K                                 `advknow.matrix`: all K^2 ordered pairs
 
 `python -m launch.benchmark --growth --workdir=DIR` writes growth.json and growth.png.
 """
@@ -26,7 +26,7 @@ AXES: dict[str, tuple[int, ...]] = {
     "inputs": (256, 1_024, 4_096, 16_384),
     "outputs": (10, 30, 100),
     "many": (10, 100, 1_000),
-    "models": (2, 4, 8),
+    "models": (2, 4, 8, 16, 32),
 }
 SMALL: dict[str, tuple[int, ...]] = {"examples": (20, 40), "models": (2, 3)}
 

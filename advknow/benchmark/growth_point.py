@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from advknow import attacks, generalized_transferability, matching
-from advknow.alphas import from_deltas, perturb, transferability
+from advknow import attacks, generalized_transferability, matching, matrix
+from advknow.alphas import transferability
 from advknow.typing import Array, PyTree
 
 HIDDEN = 128
@@ -76,19 +76,9 @@ def _many(size: int) -> Callable[[], object]:
 
 
 def _models(size: int) -> Callable[[], object]:
-    models, x = [network(seed, 1024, 10) for seed in range(size)], sample(EXAMPLES, 1024)
-
-    def run() -> object:
-        key = jax.random.key(0)
-        deltas = [perturb(f, x, attack=ATTACK, key=key) for f in models]
-        return [
-            from_deltas(models[i], models[j], x, deltas[i], deltas[j])
-            for i in range(size)
-            for j in range(size)
-            if i != j
-        ]
-
-    return run
+    models = {f"model {seed}": network(seed, 1024, 10) for seed in range(size)}
+    x = sample(EXAMPLES, 1024)
+    return lambda: matrix(models, x, attack=ATTACK, key=jax.random.key(0))
 
 
 WORK: dict[str, Callable[[int], Callable[[], object]]] = {

@@ -27,7 +27,13 @@ RESERVED = {
 # The benchmark's other files work without PyTorch.
 NEEDS_TORCH = ("torch_models.py", "torch_peer.py", "theirs.py", "checks.py", "synthetic_peer.py")
 # Processes of the benchmark, run as python -m advknow.benchmark.NAME.
-PROCESSES = ("convolutions.py", "synthetic_peer.py", "growth_point.py", "score_times.py")
+PROCESSES = (
+    "convolutions.py",
+    "synthetic_peer.py",
+    "growth_point.py",
+    "score_times.py",
+    "every_pair.py",
+)
 # From the ground up: each floor may import those before it, and its own.
 FLOORS = (
     ("typing", "version"),
@@ -41,6 +47,7 @@ FLOORS = (
     ("matching",),
     ("generalized",),
     ("links",),
+    ("all_pairs",),
     ("audit",),
     ("convolution",),
     ("models",),
