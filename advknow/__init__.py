@@ -14,6 +14,8 @@ contents:
     links           the chain of them, the theorems as inequalities                    section 4
     all_pairs       all of these for every ordered pair of K models, in one pass
     audit           whether a model's figures can be trusted
+    scores          what others rank sources by
+    ranking         which source to fine-tune: every score, with intervals of its ranks
 
 and folders for what is not in the paper: passes (one pass over a sample), convolution, models,
 data, training, runs (what a workdir keeps), statistics, experiments, synthetic, report, benchmark.
@@ -34,6 +36,7 @@ from advknow.alphas import (
 from advknow.audit import Audit, check_model, check_record
 from advknow.generalized import Generalized, generalized_transferability
 from advknow.links import Chain, Paths, chain
+from advknow.ranking import Ranking, Source, rank
 from advknow.version import __version__
 
 __all__ = [
@@ -42,6 +45,8 @@ __all__ = [
     "Generalized",
     "Matrix",
     "Paths",
+    "Ranking",
+    "Source",
     "Transferability",
     "__version__",
     "adapters",
@@ -58,6 +63,7 @@ __all__ = [
     "matrix",
     "passes",
     "perturb",
+    "rank",
     "small_eps_transferability",
     "transferability",
 ]

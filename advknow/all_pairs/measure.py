@@ -7,7 +7,7 @@ passes of the target at x + delta_S, and the product J_T J_S'.
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
 from advknow import gram, losses, passes
@@ -52,7 +52,8 @@ class LinearOf:
         return gram.linear(f, batch.x, batch.count, loss=self.loss, source_loss=as_source)
 
 
-def _key(pair: Pair) -> str:
+def key_of(pair: Pair) -> str:
+    """The pair's name in a combined measure."""
     return f"{pair[0]} to {pair[1]}"
 
 
@@ -88,31 +89,47 @@ def _of_grams(grams: GramsOf) -> Measure:
     )
 
 
-def _linear_pairs(
-    names: tuple[str, ...], loss: AdversarialLoss, source_loss: Loss | None
+def over_pairs(
+    names: tuple[str, ...],
+    pairs: Sequence[Pair],
+    of_grams: Callable[[GramsOf], Measure],
+    *,
+    loss: AdversarialLoss,
+    source_loss: Loss | None = None,
 ) -> Measure:
-    """Small-eps alphas and distances of every pair, whose Gram matrices are held one at a time."""
+    """A measure of Gram matrices for each of the pairs, from one Jacobian of each model.
+
+    The Gram matrices of one pair, and of the same exchanged, are held at a time. The record is a
+    dict of theirs by `key_of` the pair.
+
+    Args:
+      names: of the models in the pass. pairs: of their numbers, source before target.
+      of_grams: what a pair reads.
+      loss, source_loss: as in `GramsOf`.
+    """
     linear = [LinearOf(name, loss, source_loss) for name in names]
-    grams = {(i, j): GramsOf(loss, source_loss, names[i], names[j]) for i, j in _pairs(names)}
-    measures = {pair: _of_grams(of) for pair, of in grams.items()}
-    whole = passes.combine({_key(pair): measure for pair, measure in measures.items()})
+    grams = {(i, j): GramsOf(loss, source_loss, names[i], names[j]) for i, j in pairs}
+    measures = {pair: of_grams(of) for pair, of in grams.items()}
+    whole = passes.combine({key_of(pair): measure for pair, measure in measures.items()})
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
         totals = {}
-        for i, j in itertools.combinations_with_replacement(range(len(names)), 2):
+        for i, j in dict.fromkeys((min(pair), max(pair)) for pair in pairs):
             of_i, of_j = found[linear[i]], found[linear[j]]
             there = gram.of_pair(of_i, of_j, batch.count, names=(names[i], names[j]))
             back = there.swapped()._replace(
                 root_source=of_j.root_source, root_target=of_i.root_target
             )
-            for pair, of in (((i, j), there), ((j, i), back)):
-                totals[_key(pair)] = measures[pair].of_batch(batch, {grams[pair]: of})
+            for pair, of in {(j, i): back, (i, j): there}.items():
+                if pair in measures:
+                    totals[key_of(pair)] = measures[pair].of_batch(batch, {grams[pair]: of})
         return Totals(
             {key: part.sums for key, part in totals.items()},
             {key: part.values for key, part in totals.items()},
         )
 
-    return whole._replace(needs=tuple(linear), of_batch=of_batch)
+    used = sorted({number for pair in pairs for number in pair})
+    return whole._replace(needs=tuple(linear[number] for number in used), of_batch=of_batch)
 
 
 def _attacked_pairs(names: tuple[str, ...], attack: AttackFn, eval_loss: Loss) -> Measure:
@@ -120,7 +137,7 @@ def _attacked_pairs(names: tuple[str, ...], attack: AttackFn, eval_loss: Loss) -
     by = [Perturbation(name, attack) for name in names]
     return passes.combine(
         {
-            _key((i, j)): _alphas(
+            key_of((i, j)): _alphas(
                 finite_alphas(by[i], by[j], eval_loss=eval_loss), names[i], names[j]
             )
             for i, j in _pairs(names)
@@ -150,7 +167,11 @@ def every_pair(
             f"models are {', '.join(map(repr, names)) or 'none'}; at least two are needed, each "
             "under a name of its own."
         )
-    measures = {"linear": _linear_pairs(names, losses.get(loss), source_loss)}
+    measures = {
+        "linear": over_pairs(
+            names, _pairs(names), _of_grams, loss=losses.get(loss), source_loss=source_loss
+        )
+    }
     if attack is not None:
         measures["attack"] = _attacked_pairs(names, checked_attack(attack), eval_loss)
     whole = passes.combine(measures)
@@ -158,10 +179,10 @@ def every_pair(
     def record(totals: Totals, shapes: Shapes) -> Matrix:
         found = whole.record(totals, shapes)
         attacked = found.get("attack", {})
-        pairs = {pair: dict(found["linear"][_key(pair)]) for pair in _pairs(names)}
+        pairs = {pair: dict(found["linear"][key_of(pair)]) for pair in _pairs(names)}
         for pair in pairs:
-            if _key(pair) in attacked:
-                pairs[pair]["attack"] = attacked[_key(pair)]
+            if key_of(pair) in attacked:
+                pairs[pair]["attack"] = attacked[key_of(pair)]
         return assembled(names, pairs)
 
     return whole._replace(record=record)

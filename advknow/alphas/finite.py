@@ -114,24 +114,35 @@ def _sums(
 
 
 def finite_alphas(
-    first: Perturbation, second: Perturbation, *, eval_loss: Loss = "l2", linearize: bool = False
+    first: Perturbation,
+    second: Perturbation,
+    *,
+    eval_loss: Loss = "l2",
+    linearize: bool = False,
+    keep_vectors: bool = False,
 ) -> Measure:
     """The measure behind `transferability`, of the direction first -> second.
 
     Args:
       first: the attack on f1, carried to f2. second: the attack on f2.
       eval_loss, linearize: as in `transferability`.
+      keep_vectors: as in `small_eps_alphas`.
     """
     loss = losses.get(eval_loss, argument="eval_loss")
     f1, f2 = first.model, second.model
+
+    def vectors(shapes: Shapes) -> bool:
+        sizes = shapes.outputs[f1], shapes.outputs[f2]
+        return keep_vectors or sums.keeps_vectors(*sizes, shapes.examples)
+
     # Shared with the other direction, and with whatever else reads them.
     at = (Moved(f1), Moved(f1, first), Moved(f2), Moved(f2, first), Moved(f2, second))
 
     def zero(shapes: Shapes) -> Totals:
         sizes = shapes.outputs[f1], shapes.outputs[f2]
         return Totals(
-            sums.zeros(*sizes, examples=shapes.examples),
-            sums.no_values(*sizes, examples=shapes.examples),
+            sums.zeros(*sizes, vectors=vectors(shapes)),
+            sums.no_values(*sizes, vectors=vectors(shapes)),
         )
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
@@ -149,7 +160,7 @@ def finite_alphas(
                 mask=np.arange(batch.size) < batch.count,
                 terms=_linear_terms if linearize else _terms,
                 loss=loss,
-                vectors=sums.keeps_vectors(shapes.outputs[f1], shapes.outputs[f2], shapes.examples),
+                vectors=vectors(shapes),
             )
         )
         values = jax.tree.map(lambda v: np.asarray(v)[: batch.count], values)

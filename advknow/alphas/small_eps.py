@@ -87,7 +87,11 @@ DIRECTIONS = ("source_to_target", "target_to_source")
 
 
 def small_eps_alphas(
-    grams: GramsOf, *, index: int = 0, directions: tuple[str, ...] = DIRECTIONS
+    grams: GramsOf,
+    *,
+    index: int = 0,
+    directions: tuple[str, ...] = DIRECTIONS,
+    keep_vectors: bool = False,
 ) -> Measure:
     """The measure behind `small_eps_transferability`.
 
@@ -95,28 +99,32 @@ def small_eps_alphas(
       grams: the models and the losses.
       index: which attack, counted from 0.
       directions: which; the record is a dict of them.
+      keep_vectors: whether the values have the unit vectors of all examples, be the matrices
+        smaller or not.
     """
+
+    def vectors(shapes: Shapes) -> bool:
+        sizes = shapes.outputs[grams.source], shapes.outputs[grams.target]
+        return keep_vectors or sums.keeps_vectors(*sizes, shapes.examples)
 
     def zero(shapes: Shapes) -> Totals:
         m, d = shapes.outputs[grams.source], shapes.outputs[grams.target]
         check_index(index, inputs=shapes.num_inputs, outputs=(m, d))
         of = {"source_to_target": (m, d), "target_to_source": (d, m)}
         return Totals(
-            {name: sums.zeros(*of[name], examples=shapes.examples) for name in directions},
-            {name: sums.no_values(*of[name], examples=shapes.examples) for name in directions},
+            {name: sums.zeros(*of[name], vectors=vectors(shapes)) for name in directions},
+            {name: sums.no_values(*of[name], vectors=vectors(shapes)) for name in directions},
         )
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
         source_to_target = found[grams]
-        sizes = (batch.shapes.outputs[grams.source], batch.shapes.outputs[grams.target])
-        vectors = sums.keeps_vectors(*sizes, batch.shapes.examples)
         totals = {
             name: sums_of_grams(
                 source_to_target if name == DIRECTIONS[0] else source_to_target.swapped(),
                 index=index,
                 start=batch.start,
                 size=batch.size,
-                vectors=vectors,
+                vectors=vectors(batch.shapes),
             )
             for name in directions
         }

@@ -135,16 +135,16 @@ def keeps_vectors(m: int, d: int, examples: int | None) -> bool:
     return examples is not None and LARGE_MATRICES < matrices > examples * (m + d) * 4
 
 
-def zeros(m: int, d: int, *, examples: int | None = None) -> TransferSums:
-    """The sums over none of `examples` examples: float64 arrays on the host."""
-    matrix = None if keeps_vectors(m, d, examples) else np.zeros((NUM_GROUPS, m, d))
+def zeros(m: int, d: int, *, vectors: bool = False) -> TransferSums:
+    """The sums over no examples, float64 arrays on the host; without matrices of `vectors`."""
+    matrix = None if vectors else np.zeros((NUM_GROUPS, m, d))
     return TransferSums(matrix, matrix, *(np.zeros(NUM_GROUPS) for _ in range(8)))
 
 
-def no_values(m: int, d: int, *, examples: int | None = None) -> TransferValues:
-    """The values of none of `examples` examples."""
+def no_values(m: int, d: int, *, vectors: bool = False) -> TransferValues:
+    """The values of no examples; with unit vectors of `vectors`."""
     values = TransferValues(np.zeros(0), np.zeros(0, bool))
-    if not keeps_vectors(m, d, examples):
+    if not vectors:
         return values
     return values._replace(
         unit_11=np.zeros((0, m), np.float32), unit_12=np.zeros((0, d), np.float32)

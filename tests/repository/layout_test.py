@@ -55,6 +55,7 @@ FLOORS = (
     ("training",),
     ("runs",),
     ("statistics", "scores"),
+    ("ranking",),
     ("synthetic",),
     ("experiments",),
     ("report",),
