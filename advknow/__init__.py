@@ -36,7 +36,6 @@ from advknow.alphas import (
 from advknow.audit import Audit, check_model, check_record
 from advknow.generalized import Generalized, generalized_transferability
 from advknow.links import Chain, Paths, chain
-from advknow.ranking import Ranking, Source, rank
 from advknow.version import __version__
 
 __all__ = [
@@ -64,13 +63,25 @@ __all__ = [
     "passes",
     "perturb",
     "rank",
+    "ranking",
     "small_eps_transferability",
     "transferability",
 ]
 
 
+# Imported when they are first asked for: they bring flax, or scipy's statistics.
+_LATER = {
+    "adapters": "advknow.models.adapters",
+    "ranking": "advknow.ranking",
+    "rank": "advknow.ranking:rank",
+    "Ranking": "advknow.ranking:Ranking",
+    "Source": "advknow.ranking:Source",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """`advknow.adapters`, imported when it is first asked for: it brings flax."""
-    if name == "adapters":
-        return importlib.import_module("advknow.models.adapters")
-    raise AttributeError(f"module 'advknow' has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'advknow' has no attribute {name!r}")
+    module, _, attribute = _LATER[name].partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
