@@ -29,6 +29,12 @@ CHANGES: dict[str, tuple[Callable[..., Any], str]] = {
         flags.DEFINE_string,
         "Where the data sets lie; each data set's usual place by default.",
     ),
+    "image_size": (flags.DEFINE_integer, "Height and width of all images; 32 by default."),
+    "skip_damaged": (
+        flags.DEFINE_bool,
+        "Of folder:PATH (--set=target.dataset=folder:PATH), leave out damaged images and name "
+        "them, in place of an error.",
+    ),
     "epochs": (flags.DEFINE_integer, "Epochs of every training; the preset's by default."),
     "width": (
         flags.DEFINE_float,

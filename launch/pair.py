@@ -5,7 +5,7 @@ from typing import Any
 
 from absl import flags
 
-from launch import app, memory
+from launch import app, dataset, memory
 
 SOURCE = flags.DEFINE_string(
     "source", None, "Checkpoint folder of the source model, or MODULE:CALLABLE."
@@ -13,11 +13,15 @@ SOURCE = flags.DEFINE_string(
 TARGET = flags.DEFINE_string(
     "target", None, "Checkpoint folder of the target model, or MODULE:CALLABLE."
 )
-DATASET = flags.DEFINE_string("dataset", None, "Data set to measure on; the target's by default.")
+DATASET = flags.DEFINE_string(
+    "dataset", None, f"Data set to measure on, the target's by default: {dataset.NAMES}."
+)
 CLASSES = flags.DEFINE_list(
     "classes", None, "Its classes, by name, with commas; the target's by default."
 )
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data set lies.")
+IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Height and width of its images; by default the models', or else 32."
+)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the choice of images and of attacks.")
 CORRECT_ONLY = flags.DEFINE_bool(
     "correct_only",
@@ -28,6 +32,7 @@ WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for what is written; none by default: nothing is kept."
 )
 flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(dataset)
 flags.adopt_module_key_flags(memory)
 
 
@@ -40,7 +45,9 @@ def sample(num_examples: int) -> Any:
         target=TARGET.value or "",
         dataset=DATASET.value,
         classes=None if CLASSES.value is None else tuple(CLASSES.value),
-        data_dir=DATA_DIR.value,
+        data_dir=dataset.DATA_DIR.value,
+        image_size=IMAGE_SIZE.value,
+        skip_damaged=dataset.SKIP_DAMAGED.value,
         num_examples=num_examples,
         correct_only=CORRECT_ONLY.value,
         seed=SEED.value,

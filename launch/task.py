@@ -4,11 +4,10 @@ from typing import Any
 
 from absl import flags
 
-from launch import app, tensorboard
+from launch import app, dataset, tensorboard
 
-DATASET = flags.DEFINE_string("dataset", "digits", "digits, fashion_mnist, cifar10 or stl10.")
+DATASET = flags.DEFINE_string("dataset", "digits", f"{dataset.NAMES}.")
 CLASSES = flags.DEFINE_list("classes", None, "Classes by name, with commas; all by default.")
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data set lies.")
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for the checkpoint and for what is printed, as JSON."
 )
@@ -28,6 +27,7 @@ SEED = flags.DEFINE_integer(
     "seed", 0, "Seed of initialisation, labelled images, order and augmentation."
 )
 flags.adopt_module_key_flags(app)
+flags.adopt_module_key_flags(dataset)
 flags.adopt_module_key_flags(tensorboard)
 
 
@@ -57,7 +57,8 @@ def settings() -> dict[str, Any]:
     return {
         "workdir": WORKDIR.value,
         "task": task(DATASET.value, None if CLASSES.value is None else tuple(CLASSES.value)),
-        "data_dir": DATA_DIR.value,
+        "data_dir": dataset.DATA_DIR.value,
+        "skip_damaged": dataset.SKIP_DAMAGED.value,
         "seed": SEED.value,
         **app.session(),
         "on_event": tensorboard.writer(WORKDIR.value),

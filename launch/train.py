@@ -17,6 +17,7 @@ LEARNING_RATE = flags.DEFINE_float(
 )
 MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Of SGD.")
 WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "Of SGD, on every parameter.")
+IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Height and width that images get.")
 AUGMENT = flags.DEFINE_bool("augment", True, "Random crops, and flips where they make sense.")
 flags.adopt_module_key_flags(task)
 
@@ -37,6 +38,7 @@ def main() -> None:
             momentum=MOMENTUM.value,
             weight_decay=WEIGHT_DECAY.value,
         ),
+        image_size=IMAGE_SIZE.value,
         augment=AUGMENT.value,
         **settings,
     )

@@ -1,6 +1,7 @@
 """A labelled set of images, and ways to take parts of it that stay disjoint."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 
 from advknow import validate
+from advknow.data.images import resize
 from advknow.typing import Array
 
 
@@ -65,6 +67,10 @@ class DatasetSplits(NamedTuple):
     train: Dataset
     validation: Dataset
     test: Dataset
+
+
+def silent(note: str) -> None:
+    """An `on_note` that tells nobody."""
 
 
 def select_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
@@ -193,6 +199,56 @@ def match_channels(dataset: Dataset, channels: int) -> Dataset:
     if (have, channels) != (1, 3):
         raise ValueError(f"channels={channels}: images of {have} channels go to {have} or 3 only.")
     return dataclasses.replace(dataset, images=np.repeat(dataset.images, 3, axis=-1))
+
+
+def to_grey(dataset: Dataset) -> Dataset:
+    """The same images with one channel, the luma of ITU-R BT.601; grey ones as they are."""
+    if dataset.images.shape[-1] == 1:
+        return dataset
+    luma = dataset.images @ np.array([0.299, 0.587, 0.114])
+    return dataclasses.replace(dataset, images=np.rint(luma).astype(np.uint8)[..., None])
+
+
+def to_size(dataset: Dataset, image_size: int) -> Dataset:
+    """The same images of image_size x image_size pixels, bilinear (`images.resize`)."""
+    validate.integer("image_size", image_size, minimum=1)
+    return dataclasses.replace(dataset, images=resize(dataset.images, image_size))
+
+
+def with_label_noise(dataset: Dataset, share: float, *, seed: int) -> Dataset:
+    """The same images, a share of each class's labels replaced by another class's.
+
+    Args:
+      dataset: of at least two classes.
+      share: 0 to 1, of the images of every class, rounded to whole images.
+      seed: of which they are, and of their new labels, uniform over the other classes. With one
+        seed, what a smaller share changes a larger one changes too, to the same label.
+
+    Raises:
+      ValueError, TypeError: a share outside [0, 1]; one class only.
+    """
+    validate.number("share", share, minimum=0.0, maximum=1.0)
+    validate.integer("seed", seed, minimum=0)
+    classes = len(dataset.class_names)
+    if classes < 2:
+        raise ValueError(f"class_names={dataset.class_names}: label noise needs two classes.")
+    labels = dataset.labels.copy()
+    for label, indices in enumerate(_by_class(dataset, seed)):
+        steps = np.random.default_rng([seed, label, 1]).integers(1, classes, len(indices))
+        changed = round(share * len(indices))
+        labels[indices[:changed]] = (label + steps[:changed]) % classes
+    return dataclasses.replace(dataset, labels=labels)
+
+
+def fingerprint(splits: DatasetSplits) -> str:
+    """SHA-256 over classes, images and labels of all parts: equal where the data are."""
+    digest = hashlib.sha256()
+    for part in splits:
+        for about in (part.class_names, part.images.shape):
+            digest.update(repr(about).encode())
+        digest.update(np.ascontiguousarray(part.images).tobytes())
+        digest.update(part.labels.astype("<i4").tobytes())
+    return digest.hexdigest()
 
 
 def batches(dataset: Dataset, batch_size: int, *, key: Array | None = None) -> Iterator[np.ndarray]:

@@ -1,7 +1,8 @@
-"""Images of one size to another."""
+"""Images of one size, depth or number of channels to another."""
 
 import jax
 import numpy as np
+from PIL import Image
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
@@ -27,3 +28,37 @@ def pad_or_resize(images: np.ndarray, size: int) -> np.ndarray:
         after = size - height - before
         return np.pad(images, ((0, 0), (before, after), (before, after), (0, 0)))
     return resize(images, size)
+
+
+def resize_one(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H, W, C) uint8 to (height, width, C) as `resize` does, by Pillow: no program a shape."""
+    if image.shape[:2] == (height, width):
+        return image
+    flat = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    resized = np.asarray(flat.resize((width, height), Image.Resampling.BILINEAR))
+    return resized.reshape(height, width, image.shape[-1])
+
+
+def eight_bits(image: np.ndarray) -> np.ndarray:
+    """Integers of 16 bits to uint8, white to white; uint8 as it is."""
+    if image.dtype == np.uint8:
+        return image
+    return np.rint(np.clip(image, 0, 65535) / 257).astype(np.uint8)
+
+
+def over_white(images: np.ndarray) -> np.ndarray:
+    """(..., 4) uint8, colour and opacity, to (..., 3): what is seen before a white ground."""
+    colour, opacity = images[..., :3].astype(np.float32), images[..., 3:] / np.float32(255)
+    return np.rint(colour * opacity + 255 * (1 - opacity)).astype(np.uint8)
+
+
+def is_grey(image: np.ndarray) -> bool:
+    """Whether every pixel of (..., 1 or 3) has equal channels."""
+    return bool((image[..., :1] == image).all())
+
+
+def to_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """(..., 1 or 3) as 3 channels, or as 1 where `is_grey`."""
+    if channels == 1:
+        return image[..., :1]
+    return image if image.shape[-1] == channels else np.repeat(image, channels, axis=-1)

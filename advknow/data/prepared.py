@@ -1,16 +1,18 @@
-"""CIFAR-10 and STL-10 (and Fashion-MNIST without its files) through tensorflow-datasets.
+"""Image classification sets of tensorflow-datasets: CIFAR-10, STL-10 and any other by name.
 
 Reading what is prepared (array_record files, `tfds.data_source`) needs no TensorFlow. Preparing
 does: the builders of these data sets open and encode files through it.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from advknow.data.dataset import Dataset, DatasetSplits, partition
-from advknow.data.images import pad_or_resize
+from advknow.data.dataset import Dataset, DatasetSplits, partition, silent
+from advknow.data.images import eight_bits, over_white, pad_or_resize, resize_one, to_channels
+from advknow.data.parts import SPLIT_SEED, VALIDATION_SHARE, arranged
 
 CIFAR10_CLASS_NAMES = (
     "airplane",
@@ -36,8 +38,6 @@ STL10_CLASS_NAMES = (
     "ship",
     "truck",
 )
-VALIDATION_SHARE = 0.1
-SPLIT_SEED = 0
 
 
 def _tfds() -> Any:
@@ -82,20 +82,60 @@ def _prepared_builder(name: str, data_dir: str | None) -> Any:
     return builder
 
 
+def _features(builder: Any) -> tuple[str, str]:
+    """The names of the image and of the label among the features.
+
+    Raises:
+      ValueError: there is not exactly one of each that could be meant; lists them.
+    """
+    tfds, features = _tfds(), builder.info.features
+    meant = builder.info.supervised_keys or ()
+    found = []
+    for kind in (tfds.features.Image, tfds.features.ClassLabel):
+        names = [name for name, feature in features.items() if type(feature) is kind]
+        names = [name for name in names if name in meant] or names
+        if len(names) != 1:
+            raise ValueError(
+                f"{builder.info.full_name} has the features {', '.join(features)}; one Image and "
+                f"one ClassLabel are needed, but {kind.__name__} could be {names}."
+            )
+        found.append(names[0])
+    return found[0], found[1]
+
+
+def _of_one_size(name: str, images: list[np.ndarray], size: int) -> np.ndarray:
+    """(n, size, size, 1 or 3) uint8 of images (H, W, C) of any shapes."""
+    for image in images:
+        if image.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"{name} has images of {image.dtype}; 8 or 16 bits are accepted.")
+    images = [eight_bits(image) for image in images]
+    images = [over_white(image) if image.shape[-1] == 4 else image for image in images]
+    if len({image.shape for image in images}) == 1:
+        return pad_or_resize(np.stack(images), size)
+    channels = max(image.shape[-1] for image in images)
+    return np.stack([to_channels(resize_one(image, size, size), channels) for image in images])
+
+
 def _read_part(
-    builder: Any, name: str, part: str, class_names: tuple[str, ...], image_size: int
+    builder: Any, name: str, part: str, class_names: tuple[str, ...] | None, image_size: int
 ) -> Dataset:
+    """The part; of any classes where class_names is None."""
+    image_key, label_key = _features(builder)
     source = builder.as_data_source(split=part)
-    names = tuple(builder.info.features["label"].names)
-    if names != class_names:
+    names = tuple(builder.info.features[label_key].names)
+    if class_names is not None and names != class_names:
         raise ValueError(f"{builder.data_dir} has the classes {names}; {class_names} are needed.")
     images, labels = [], []
     for start in range(0, len(source), 1024):
         chunk = [source[i] for i in range(start, min(start + 1024, len(source)))]
-        images.append(pad_or_resize(np.stack([e["image"] for e in chunk]), image_size))
-        labels.append(np.array([e["label"] for e in chunk], np.int32))
+        images.append(_of_one_size(name, [e[image_key] for e in chunk], image_size))
+        labels.append(np.array([e[label_key] for e in chunk], np.int32))
+    if not images:
+        raise ValueError(f"{name} has no images in {part}.")
+    channels = max(chunk.shape[-1] for chunk in images)
+    every = np.concatenate([to_channels(chunk, channels) for chunk in images])
     ids = np.array([f"{name}/{part}/{i}" for i in range(len(source))])
-    return Dataset(np.concatenate(images), np.concatenate(labels), class_names, ids)
+    return Dataset(every, np.concatenate(labels), names, ids)
 
 
 def load(
@@ -113,3 +153,39 @@ def load(
     shares = (1.0 - VALIDATION_SHARE, VALIDATION_SHARE)
     train, validation = partition(train, shares, seed=SPLIT_SEED)
     return DatasetSplits(train, validation, test)
+
+
+def load_any(
+    name: str,
+    *,
+    data_dir: str | None,
+    image_size: int,
+    on_note: Callable[[str], None] = silent,
+) -> DatasetSplits:
+    """Any image classification set: one Image and one ClassLabel, or those that it names itself.
+
+    Images of several sizes are stretched to one, 28 x 28 gets a margin of zeros to 32 x 32; 16 bits
+    become 8, what is transparent is put before white. Parts as `parts.arranged` makes them of
+    train, validation and test; others, such as STL-10's unlabelled, are left alone.
+
+    Args:
+      name: as `tfds.builder` takes it: "mnist", "mnist_corrupted/spatter", "cifar10:3.0.2".
+      data_dir: of tfds; its usual place by default.
+      image_size: height and width.
+      on_note: told which parts were read and how they were split.
+
+    Raises:
+      FileNotFoundError: not prepared and not to be prepared here; says what is missing.
+      ValueError: no such features or parts.
+    """
+    builder = _prepared_builder(name, data_dir)
+    there = list(builder.info.splits)
+    wanted = [part for part in ("train", "validation", "test") if part in there]
+    if not wanted:
+        wanted = there[:1] if len(there) == 1 else []
+    if not wanted:
+        raise ValueError(f"{name} has the parts {', '.join(there)}; a part train is needed.")
+    parts = {part: _read_part(builder, name, part, None, image_size) for part in wanted}
+    splits, said = arranged(parts, where=f"tfds:{name}")
+    on_note(f"of {', '.join(there)}: {said}")
+    return splits

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from advknow.experiments import stages
+from advknow.experiments.config import ADDED
 from advknow.experiments.sample import Sample
 from advknow.inner_product import Loss
 from advknow.links import Paths, assembled, links, second_pass
@@ -41,11 +42,12 @@ def chain(
       unfinished.StoppedError: `stop` asked for it.
     """
     settings = {"launch": "chain", **sample.settings(), "loss": loss, "batch_size": batch_size}
-    session = begin(workdir, settings, ends_with=ENDS_WITH, **how)
+    session = begin(workdir, settings, added=ADDED, ends_with=ENDS_WITH, **how)
     done = finished(session, "chain", "audit")
     if done is not None:
         return done
     pair = sample.load()
+    stages.tell_of_data(session, [pair.origin])
     x = pair.images.pixels()
     batch_size = pair.fitting(memory.jacobians_of, batch_size, memory_limit_gib, session.sharding)
     setting = stages.Setting(session, sample.seed, None, stages.AUDIT_EPS, batch_size, strict)

@@ -12,28 +12,35 @@ from advknow.typing import AttackFn
 
 DIRECTIONS = ("target_to_source", "source_to_target")
 # What configurations of earlier versions lack, and what it was then.
-ADDED = {"activations": "float32", "matmul_precision": "default", "objective": "cross_entropy"}
+ADDED = {
+    "activations": "float32",
+    "matmul_precision": "default",
+    "objective": "cross_entropy",
+    "image_size": data.IMAGE_SIZE,
+    "skip_damaged": False,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Classes of a data set, in the order of their labels; () for all of them."""
+    """Classes of a data set, in the order of their labels; () for all of them.
+
+    The classes of data of one's own are known, and the names here checked, when they are read.
+    """
 
     dataset: str
     classes: tuple[str, ...] = ()
 
     def __post_init__(self):
-        validate.choice("dataset", self.dataset, data.DATASETS)
+        # The same from every folder that a command is started in.
+        object.__setattr__(self, "dataset", data.resolved(self.dataset))
         known = data.info(self.dataset).class_names
         for name in self.classes:
+            if known is None:
+                break
             validate.choice("class", name, known)
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes={self.classes} names a class twice.")
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes by name."""
-        return self.classes or data.info(self.dataset).class_names
 
     @property
     def label(self) -> str:
@@ -160,6 +167,8 @@ class ExperimentConfig:
       num_examples: correctly classified target test images to measure on, at most; 0 for all.
       seed: of everything random.
       data_dir: where the data sets lie, or None for the usual places.
+      image_size: height and width of all images.
+      skip_damaged: whether damaged images of folder:PATH are left out, in place of an error.
       attack_batch_size: images in one program; speed and memory only. 0: the largest power of two
         that fits into the memory.
       checkpoint_on_test: the authors' slip: the best epoch picked on the test part.
@@ -180,6 +189,8 @@ class ExperimentConfig:
     num_examples: int = 0
     seed: int = 0
     data_dir: str | None = None
+    image_size: int = data.IMAGE_SIZE
+    skip_damaged: bool = False
     attack_batch_size: int = 64
     checkpoint_on_test: bool = False
     augment: bool = True

@@ -20,6 +20,7 @@ def finetune(
     task: Task,
     transfer: Transfer,
     data_dir: str | None = None,
+    skip_damaged: bool = False,
     seed: int = 0,
     **how: Any,
 ) -> dict[str, Any]:
@@ -28,7 +29,9 @@ def finetune(
     Args:
       checkpoint: the source model's folder.
       workdir: becomes the new checkpoint. One of the same settings is gone on with, or only read.
-      task: the target's. data_dir: where its data set lies.
+      task: the target's. data_dir: where its data set lies. Its images get the size and channels
+        of the source's.
+      skip_damaged: as `data.load`.
       transfer: method, training and number of labelled images; one draw of them.
       seed: of the draw, the new layer and the order.
       **how: progress, save_interval, stop, on_event and num_devices, as `runs.session.session`.
@@ -36,8 +39,14 @@ def finetune(
     Returns, Raises: as `train.train`; the record is that of finetune.json.
     """
     model, variables, _ = checkpoints.restore_model(checkpoint)
-    class_names = list(task.class_names)
-    parts = tasks.of_one(task, data_dir, channels=model.input_shape[-1])
+    parts = tasks.of_one(
+        task,
+        data_dir,
+        channels=model.input_shape[-1],
+        image_size=model.input_shape[0],
+        skip_damaged=skip_damaged,
+    )
+    class_names = list(parts.class_names)
     labelled = tasks.labelled(parts.train, transfer.labelled_per_class, seed=seed, draw="labelled")
     settings = {
         "launch": "finetune",
@@ -46,8 +55,10 @@ def finetune(
         "classes": class_names,
         "transfer": dataclasses.asdict(transfer),
         "seed": seed,
+        **tasks.fingerprints([parts.origin]),
     }
     session = begin(workdir, settings, added=ADDED, ends_with="finetune.json", **how)
+    stages.tell_of_data(session, [parts.origin])
     folder, stage = pathlib.Path(workdir), f"transfer ({transfer.method})"
     done = devices.agreed("checkpoint", lambda: stages.finished_checkpoint(folder))
     if done is not None:

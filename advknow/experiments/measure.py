@@ -70,6 +70,7 @@ def measure(
         if save_examples is None or str(save_examples) == kept:
             return done
     pair = sample.load()
+    stages.tell_of_data(session, [pair.origin])
     x = pair.images.pixels()
     program = memory.jacobians_of if attack.linearize else memory.gradients_of
     batch_size = pair.fitting(program, batch_size, memory_limit_gib, session.sharding)

@@ -17,7 +17,7 @@ import numpy as np
 
 from advknow import models
 from advknow.experiments import results, stages, tasks
-from advknow.experiments.config import ADDED, ExperimentConfig, Source, Task
+from advknow.experiments.config import ADDED, ExperimentConfig, Source
 from advknow.experiments.quantities import ALPHAS, QUANTITIES, Quantity, columns, shown
 from advknow.experiments.results import Results
 from advknow.experiments.stages import Attacked
@@ -66,9 +66,9 @@ def _finished(
     return found
 
 
-def _model(name: str, task: Task, input_shape: tuple[int, ...], width: float) -> Model:
+def _model(name: str, parts: Parts, input_shape: tuple[int, ...], width: float) -> Model:
     return models.create(
-        name, num_classes=len(task.class_names), input_shape=input_shape, width=width
+        name, num_classes=len(parts.class_names), input_shape=input_shape, width=width
     )
 
 
@@ -110,7 +110,7 @@ def _row(of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked)
     """Everything of one source: its "row", its "audit" and the row once more as "records"."""
     config = of.config
     folder = stages.source_folder(of.folder, source.name)
-    model = _model(source.model, source.task, on.x.shape[1:], source.width)
+    model = _model(source.model, parts, on.x.shape[1:], source.width)
     trained = _trained(of, source.name, folder, model, parts, source.training, source.task.dataset)
     f_source = model.bind(trained.variables)
     audit = stages.audited(of.setting, source.name, f_source, on.x)
@@ -146,17 +146,21 @@ def _row(of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked)
 
 
 def _fitting(
-    config: ExperimentConfig, target: Parts, limit_gib: float | None, sharding: Sharding
+    config: ExperimentConfig,
+    target: Parts,
+    sources: dict[str, Parts],
+    limit_gib: float | None,
+    sharding: Sharding,
 ) -> ExperimentConfig:
     """The configuration with a batch size that fits all pairs of models, before any is trained."""
     if limit_gib is None and config.attack_batch_size > 0:
         return config
     shape = target.train.images.shape[1:]
-    f_target = _model(config.target_model, config.target, shape, config.target_width)
+    f_target = _model(config.target_model, target, shape, config.target_width)
     chosen = [
         memory.asked_batch_size(
             memory.jacobians_of(
-                _model(source.model, source.task, shape, source.width).bind_abstract(),
+                _model(source.model, sources[source.name], shape, source.width).bind_abstract(),
                 f_target.bind_abstract(),
                 shape,
             ),
@@ -245,11 +249,12 @@ def run(
         raise ValueError("quantities lacks ALPHAS: every table and figure of a run shows them.")
     folder = files.make_workdir(workdir)
     target_parts, source_parts = tasks.load(config)
-    settings = config.to_dict()
+    origins = [parts.origin for parts in (target_parts, *source_parts.values())]
+    settings = {**config.to_dict(), **tasks.fingerprints(origins)}
     sharding = devices.data_sharding(how.get("num_devices"))
     if not (folder / results.FILE).exists():
         # Before the folder is claimed: what is refused here leaves nothing behind.
-        config = _fitting(config, target_parts, memory_limit_gib, sharding)
+        config = _fitting(config, target_parts, source_parts, memory_limit_gib, sharding)
     claim(folder, settings, ADDED)
     began = session(folder, ends_with=results.FILE, **how)
     found = devices.agreed("results", lambda: _finished(folder, config, quantities))
@@ -260,8 +265,9 @@ def run(
         names = [source.name for source in config.sources]
         raise ValueError(f"sources={names}: two names differ only in signs; folders need more.")
     if config.attack_batch_size == 0:  # There were results, but not of a whole run.
-        config = _fitting(config, target_parts, memory_limit_gib, sharding)
+        config = _fitting(config, target_parts, source_parts, memory_limit_gib, sharding)
     began.journal.write("start", command=command, attack_batch_size=config.attack_batch_size)
+    stages.tell_of_data(began, origins)
     attack, size = config.attack, config.attack_batch_size
     setting = stages.Setting(began, config.seed, attack.make(), attack.eps, size, strict)
     of = _Run(setting, folder, config, quantities)
@@ -270,7 +276,7 @@ def run(
         of,
         "target",
         folder / "target",
-        _model(config.target_model, config.target, shape, config.target_width),
+        _model(config.target_model, target_parts, shape, config.target_width),
         target_parts,
         config.target_training,
         config.target.dataset,
@@ -285,7 +291,7 @@ def run(
         cure="train it longer (--epochs) or on more classes",
     )
     x = target_parts.test.pixels(indices)
-    one_hot = np.eye(len(config.target.class_names))[target_parts.test.labels[indices]]
+    one_hot = np.eye(len(target_parts.class_names))[target_parts.test.labels[indices]]
     on = _attacked(of, "target", target.model.bind(target.variables), x, one_hot)
     audits = {"target": stages.audited(setting, "target", on.f, x)}
     of_sources = _sources(of, source_parts, target, on)

@@ -1,6 +1,7 @@
 """Two models and the test images that `launch.measure` and `launch.chain` measure them on."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from advknow.data import Dataset
 from advknow.experiments import tasks
 from advknow.passes import devices, memory
 from advknow.passes.apply_fn import as_pytree, output_spec, outputs
-from advknow.runs.by_name import LoadedModel, load_model
+from advknow.runs.by_name import LoadedModel, about, load_model
 from advknow.training.evaluation import map_batches
 from advknow.typing import ApplyFn, Sharding
 
@@ -22,14 +23,14 @@ class Pair(NamedTuple):
     Attributes:
       source, target: (B, H, W, C) float32 in [0, 1] -> logits.
       num_outputs: of the target.
-      images: the examples. dataset: where they are from.
+      images: the examples. origin: where they are from.
     """
 
     source: ApplyFn
     target: ApplyFn
     num_outputs: int
     images: Dataset
-    dataset: str
+    origin: tasks.Origin
 
     @property
     def models(self) -> dict[str, ApplyFn]:
@@ -59,6 +60,8 @@ class Sample:
       source, target: as `load_model`.
       dataset, classes: what to measure on; by default what the target was trained on.
       data_dir: where the data set lies.
+      image_size: of the images; the models' by default, 32 where that is not known.
+      skip_damaged: as `data.load`.
       num_examples: at most so many test images; 0 for all.
       correct_only: only images that the target classifies correctly; needs the target's classes.
       seed: of the choice of images and of attacks.
@@ -69,6 +72,8 @@ class Sample:
     dataset: str | None = None
     classes: tuple[str, ...] | None = None
     data_dir: str | None = None
+    image_size: int | None = None
+    skip_damaged: bool = False
     num_examples: int = 0
     correct_only: bool = True
     seed: int = 0
@@ -81,19 +86,43 @@ class Sample:
                     "needed."
                 )
         validate.integer("num_examples", self.num_examples, minimum=0)
+        if self.dataset is not None:
+            object.__setattr__(self, "dataset", data.resolved(self.dataset))
 
     def settings(self) -> dict[str, Any]:
         """The settings by which a later command recognises a workdir's figures, ready for JSON."""
         found = dataclasses.asdict(self)
-        del found["data_dir"]
-        return {**found, "source": str(self.source), "target": str(self.target)}
+        del found["data_dir"], found["skip_damaged"]
+        if self.image_size is None:
+            del found["image_size"]
+        found |= {"source": str(self.source), "target": str(self.target)}
+        dataset = self._dataset
+        if dataset is None or data.info(dataset).fixed:
+            return found
+        return {**found, **tasks.fingerprints([self._read[1]])}
+
+    @property
+    def _dataset(self) -> str | None:
+        """What to measure on, where it is named or the target's checkpoint names one."""
+        return about(self.target).get("dataset") if self.dataset is None else self.dataset
+
+    @functools.cached_property
+    def _read(self) -> tuple[data.DatasetSplits, tasks.Origin]:
+        shapes = [about(model).get("input_shape") for model in (self.source, self.target)]
+        size = next((shape[0] for shape in shapes if shape), data.IMAGE_SIZE)
+        return tasks.read(
+            str(self._dataset),
+            self.data_dir,
+            image_size=size if self.image_size is None else self.image_size,
+            skip_damaged=self.skip_damaged,
+        )
 
     def described(self, pair: Pair) -> dict[str, Any]:
         """What was measured, for the file of the figures."""
         return {
             "source": str(self.source),
             "target": str(self.target),
-            "dataset": pair.dataset,
+            "dataset": pair.origin.dataset,
             "classes": list(pair.images.class_names),
             "seed": self.seed,
         }
@@ -107,15 +136,15 @@ class Sample:
         """
         of_source, of_target = load_model(self.source), load_model(self.target)
         shape = _same_shape(of_source, of_target)
-        dataset = of_target.dataset if self.dataset is None else self.dataset
-        if dataset is None:
+        if self._dataset is None:
             raise ValueError(f"dataset=None: {self.target} does not name one; name it (--dataset).")
         own_classes = of_target.class_names
-        known = data.info(dataset).class_names
+        splits, origin = self._read
+        known = splits.test.class_names
         classes = self.classes
         if classes is None:
             classes = own_classes if set(own_classes) <= set(known) and own_classes else known
-        test = data.select_classes(data.load(dataset, data_dir=self.data_dir).test, classes)
+        test = data.select_classes(splits.test, classes)
         if shape is not None:
             test = data.match_channels(test, shape[-1])
         specs = [
@@ -138,7 +167,7 @@ class Sample:
             seed=self.seed,
             cure="use --nocorrect_only to count all images",
         )
-        return Pair(of_source.f, of_target.f, specs[1].shape[1], test.take(indices), dataset)
+        return Pair(of_source.f, of_target.f, specs[1].shape[1], test.take(indices), origin)
 
 
 def _same_shape(source: LoadedModel, target: LoadedModel) -> tuple[int, ...] | None:

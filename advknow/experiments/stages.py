@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import pathlib
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +78,14 @@ def _random_crop(flip: bool):
 def augmentation(dataset_name: str, wanted: bool) -> Augment | None:
     """The augmentation of that data set, or None where it is not wanted."""
     return _random_crop(data.info(dataset_name).flip) if wanted else None
+
+
+def tell_of_data(session: Session, origins: Iterable[tasks.Origin]) -> None:
+    """What was found when the data were read, to the screen and into the journal."""
+    for origin in dict.fromkeys(origins):
+        for note in origin.notes:
+            session.progress(f"data {origin.dataset}", 1, 1, note)
+            session.journal.write("data", dataset=origin.dataset, note=note)
 
 
 def _told(session: Session, stage: str):

@@ -9,16 +9,31 @@ serves both, also in testing.
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from advknow import data
-from advknow.data import Dataset
+from advknow.data import Dataset, DatasetSplits
 from advknow.experiments.config import ExperimentConfig, Task
 from advknow.passes import keys
 
 PARTS = ("train", "validation", "test")
+
+
+class Origin(NamedTuple):
+    """Where images are from.
+
+    Attributes:
+      dataset: its name.
+      fingerprint: SHA-256 of all its images and labels; None where the name says what they are.
+      notes: what was found, resized, skipped and split when it was read.
+    """
+
+    dataset: str
+    fingerprint: str | None
+    notes: tuple[str, ...]
 
 
 class Parts(NamedTuple):
@@ -27,26 +42,75 @@ class Parts(NamedTuple):
     train: Dataset
     validation: Dataset
     test: Dataset
+    origin: Origin
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes by name, in the order of their labels."""
+        return self.train.class_names
+
+
+def fingerprints(origins: Iterable[Origin]) -> dict[str, Any]:
+    """The setting by which data that changed under their name are noticed; {} if none can."""
+    found = {o.dataset: o.fingerprint for o in origins if o.fingerprint is not None}
+    return {"data_sha256": found} if found else {}
 
 
 def _common(config: ExperimentConfig) -> bool:
     """Whether any source has a class of the target's data set in common with the target."""
-    target = set(config.target.class_names)
+    target = set(config.target.classes)
     return any(
-        source.task.dataset == config.target.dataset and target & set(source.task.class_names)
+        source.task.dataset == config.target.dataset
+        and (not target or not source.task.classes or target & set(source.task.classes))
         for source in config.sources
     )
 
 
 @functools.lru_cache(maxsize=4)
-def _load(name: str, data_dir: str | None) -> data.DatasetSplits:
-    return data.load(name, data_dir=data_dir)
+def _registered(name: str, data_dir: str | None, image_size: int) -> DatasetSplits:
+    return data.load(name, data_dir=data_dir, image_size=image_size)
+
+
+def read(
+    dataset: str,
+    data_dir: str | None,
+    *,
+    image_size: int = data.IMAGE_SIZE,
+    skip_damaged: bool = False,
+) -> tuple[DatasetSplits, Origin]:
+    """The data set with its origin; files of one's own are read anew, as they may have changed.
+
+    Args, Raises: as `data.load`.
+    """
+    name, notes = data.resolved(dataset), list[str]()
+    if name in data.DATASETS:
+        splits = _registered(name, data_dir, image_size)
+    else:
+        splits = data.load(
+            name,
+            data_dir=data_dir,
+            image_size=image_size,
+            skip_damaged=skip_damaged,
+            on_note=notes.append,
+        )
+    changing = not data.info(name).fixed
+    return splits, Origin(name, data.fingerprint(splits) if changing else None, tuple(notes))
+
+
+def _selected(dataset: Dataset, task: Task) -> Dataset:
+    return data.select_classes(dataset, task.classes) if task.classes else dataset
 
 
 def _of_task(
-    task: Task, config: ExperimentConfig, *, role: str, channels: int, divided: bool
+    task: Task,
+    config: ExperimentConfig,
+    splits: DatasetSplits,
+    origin: Origin,
+    *,
+    role: str,
+    channels: int,
+    divided: bool,
 ) -> Parts:
-    splits = _load(task.dataset, config.data_dir)
     found = []
     for part in PARTS:
         dataset = getattr(splits, part)
@@ -58,9 +122,8 @@ def _of_task(
                 seed=keys.stage_seed(config.seed, f"division/{part}"),
             )
             dataset = for_sources if role == "source" else for_target
-        selected = data.select_classes(dataset, task.class_names)
-        found.append(data.match_channels(selected, channels))
-    return Parts(*found)
+        found.append(data.match_channels(_selected(dataset, task), channels))
+    return Parts(found[0], found[1], found[2], origin)
 
 
 def load(config: ExperimentConfig) -> tuple[Parts, dict[str, Parts]]:
@@ -71,15 +134,24 @@ def load(config: ExperimentConfig) -> tuple[Parts, dict[str, Parts]]:
       ValueError: source and target share an image.
     """
     names = {config.target.dataset, *(source.task.dataset for source in config.sources)}
-    channels = max(data.info(name).channels for name in names)
-    divided = _common(config)
-    target = _of_task(config.target, config, role="target", channels=channels, divided=divided)
-    sources = {
-        source.name: _of_task(
-            source.task, config, role="source", channels=channels, divided=divided
+    found = {
+        name: read(
+            name,
+            config.data_dir,
+            image_size=config.image_size,
+            skip_damaged=config.skip_damaged,
         )
-        for source in config.sources
+        for name in sorted(names)
     }
+    channels = max(splits.train.images.shape[-1] for splits, _ in found.values())
+    divided = _common(config)
+
+    def of(task: Task, role: str) -> Parts:
+        splits, origin = found[task.dataset]
+        return _of_task(task, config, splits, origin, role=role, channels=channels, divided=divided)
+
+    target = of(config.target, "target")
+    sources = {source.name: of(source.task, "source") for source in config.sources}
     for name, parts in sources.items():
         check_no_common_image(parts, target, source=name)
     return target, sources
@@ -96,17 +168,23 @@ def check_no_common_image(source_parts: Parts, target_parts: Parts, *, source: s
             )
 
 
-def of_one(task: Task, data_dir: str | None, *, channels: int | None = None) -> Parts:
-    """The parts of one task, undivided; with `channels`, images get so many.
+def of_one(task: Task, data_dir: str | None, *, channels: int | None = None, **how: Any) -> Parts:
+    """The parts of one task, undivided.
+
+    Args:
+      task: of which the parts are. data_dir: as `data.load`.
+      channels: that images get; None: as they have.
+      **how: image_size and skip_damaged, as `data.load`.
 
     Raises:
       FileNotFoundError: the data set is not there; says how to get it.
+      ValueError: an unknown class, damaged data, colour images where grey ones are needed.
     """
-    splits = _load(task.dataset, data_dir)
-    found = [data.select_classes(getattr(splits, part), task.class_names) for part in PARTS]
+    splits, origin = read(task.dataset, data_dir, **how)
+    found = [_selected(part, task) for part in splits]
     if channels is not None:
         found = [data.match_channels(part, channels) for part in found]
-    return Parts(*found)
+    return Parts(found[0], found[1], found[2], origin)
 
 
 def labelled(train: Dataset, per_class: int, *, seed: int, draw: str) -> Dataset:

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from advknow import models
+from advknow import data, models
 from advknow.experiments import stages, tasks
 from advknow.experiments.config import ADDED, Task
 from advknow.passes import keys
@@ -21,6 +21,8 @@ def train(
     training: TrainConfig,
     width: float = 1.0,
     data_dir: str | None = None,
+    image_size: int = data.IMAGE_SIZE,
+    skip_damaged: bool = False,
     augment: bool = True,
     seed: int = 0,
     **how: Any,
@@ -31,6 +33,7 @@ def train(
       workdir: becomes the checkpoint. One of the same settings is gone on with, or only read.
       model, width: as `models.create`.
       task: what it learns. data_dir: where the data set lies.
+      image_size, skip_damaged: of its images, as `data.load`.
       training: of SGD.
       augment: random crops, and flips where the classes survive them.
       seed: of everything random.
@@ -44,8 +47,8 @@ def train(
       ValueError, TypeError, FileNotFoundError, FloatingPointError: as what it is made of.
       unfinished.StoppedError: `stop` asked for it.
     """
-    parts = tasks.of_one(task, data_dir)
-    class_names = list(task.class_names)
+    parts = tasks.of_one(task, data_dir, image_size=image_size, skip_damaged=skip_damaged)
+    class_names = list(parts.class_names)
     created = models.create(
         model,
         num_classes=len(class_names),
@@ -60,9 +63,12 @@ def train(
         "classes": class_names,
         "training": dataclasses.asdict(training),
         "augment": augment,
+        "image_size": image_size,
         "seed": seed,
+        **tasks.fingerprints([parts.origin]),
     }
     session = begin(workdir, settings, added=ADDED, ends_with="train.json", **how)
+    stages.tell_of_data(session, [parts.origin])
     variables, metadata = stages.trained(
         session,
         pathlib.Path(workdir),

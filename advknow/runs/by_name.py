@@ -8,7 +8,7 @@ Nothing that is read from data or checkpoints is ever run.
 
 import importlib
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from advknow.runs import checkpoints
 from advknow.typing import ApplyFn
@@ -28,6 +28,14 @@ class LoadedModel(NamedTuple):
     input_shape: tuple[int, ...] | None
     class_names: tuple[str, ...]
     dataset: str | None
+
+
+def about(name: str | pathlib.Path) -> dict[str, Any]:
+    """The metadata of the checkpoint of that name; {} where there is none that can be read."""
+    try:
+        return checkpoints.metadata(name)
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def load_model(name: str | pathlib.Path) -> LoadedModel:

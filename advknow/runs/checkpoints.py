@@ -119,6 +119,17 @@ def load(path: str | os.PathLike[str]) -> tuple[PyTree, dict[str, Any]]:
     return _from_host(tree, stored, folder, ()), record["metadata"]
 
 
+def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The metadata of a checkpoint, without its variables.
+
+    Raises:
+      FileNotFoundError, ValueError: as `load`.
+    """
+    folder = Path(path).absolute()
+    _check_spelling(folder)
+    return _read_record(folder)["metadata"]
+
+
 def _check_spelling(folder: Path) -> None:
     """Raises ValueError where the array store could not be told of the path."""
     try:

@@ -282,7 +282,7 @@ def test_augmentation_of_an_example_depends_on_its_key_alone():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: data.load("mnist"), "dataset='mnist' is not known; accepted: digits"),
+        (lambda: data.load("svhn"), "dataset='svhn' is not known; accepted: digits"),
         (lambda: data.load("digits", image_size=4), "image_size=4 must be"),
         (lambda: data.info("cifar"), "Did you mean 'cifar10'"),
     ],

@@ -298,7 +298,7 @@ def test_overrides_reach_every_model():
     ("make", "message"),
     [
         (lambda: preset("adv2know", "digit"), "preset='digit' is not known.*Did you mean 'digits'"),
-        (lambda: Task("mnist"), "dataset='mnist' is not known; accepted: digits, fashion_mnist"),
+        (lambda: Task("svhn"), "dataset='svhn' is not known; accepted: digits, fashion_mnist"),
         (lambda: Task("digits", ("0", "10")), "class='10' is not known; accepted: 0, 1"),
         (lambda: Task("digits", ("0", "0")), "names a class twice"),
         (lambda: tiny(sources=()), r"sources=\(\) is empty"),

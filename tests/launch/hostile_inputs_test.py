@@ -255,7 +255,7 @@ TABLE = [
     ("audit of one example", lambda: check_model(F, X[:1]), ValueError, "at least 2 examples"),
     ("audit's steps", lambda: check_model(F, X, num_steps=1), ValueError, "num_steps=1 must be"),
     # Data, models, training.
-    ("unknown data set", lambda: data.load("mnist"), ValueError, "accepted: "),
+    ("unknown data set", lambda: data.load("svhn"), ValueError, "accepted: "),
     ("unknown class", lambda: data.select_classes(images(), ["c"]), ValueError, "'c'"),
     ("too many a class", lambda: data.take_per_class(images(), 9, seed=0), ValueError, "9"),
     ("fractions", lambda: data.partition(images(), [0.8, 0.8], seed=0), ValueError, "fractions"),

@@ -17,7 +17,7 @@ from launching import launch
         ("know2adv", ["--preset=fashion", "--data_dir=no"], "fashion_mnist is not in no. Debian"),
         ("adv2know", ["--preset=poster", "--data_dir=no"], "is not prepared in no"),
         ("adv2know", ["digits"], "unexpected argument 'digits'"),
-        ("train", ["--workdir=w", "--dataset=mnist"], "dataset='mnist' is not known"),
+        ("train", ["--workdir=w", "--dataset=svhn"], "dataset='svhn' is not known"),
         ("train", ["--workdir=w", "--classes=0,ten"], "class='ten' is not known; accepted: 0, 1"),
         ("train", ["--workdir=w", "--classes="], "class"),
         ("train", [], "workdir=None"),
