@@ -16,6 +16,9 @@ class _Bars:
         self._stage, self._bar = "", tqdm(disable=True)
 
     def __call__(self, stage: str, done: int, total: int | None, note: str = "") -> None:
+        if total == 0:
+            tqdm.write(f"{stage}: {note}", file=sys.stderr)
+            return
         if stage != self._stage:
             self._bar.close()
             self._bar = tqdm(total=total, desc=stage, file=sys.stderr, dynamic_ncols=True)
@@ -38,16 +41,16 @@ class _Lines:
         if now - self._last < LINE_INTERVAL and (total is None or done < total):
             return
         self._last = now
-        share = f"{done}/{total}" if total is not None else str(done)
+        share = "" if total == 0 else f" {done}/{total}" if total is not None else f" {done}"
         print(
-            f"[{now - self._begin:7.1f} s] {stage}: {share}{'  ' + note if note else ''}",
+            f"[{now - self._begin:7.1f} s] {stage}:{share}{'  ' + note if note else ''}",
             file=sys.stderr,
             flush=True,
         )
 
 
 def reporter(*, quiet: bool) -> Progress:
-    """The `progress(stage, done, total, note)` function for this terminal."""
+    """The `progress(stage, done, total, note)` function for this terminal; total 0: a note only."""
     if quiet:
         return lambda stage, done, total, note="": None
     return _Bars() if sys.stderr.isatty() else _Lines()

@@ -52,7 +52,8 @@ def arranged(
             parts["train"], (1.0 - VALIDATION_SHARE, VALIDATION_SHARE), seed=seed
         )
         splits = DatasetSplits(train, validation, parts[other])
-        said = f"test is {other}, validation a tenth of train by seed {seed}"
+        named = "" if other == "test" else f"{other} is the test part, "
+        said = f"{named}validation is a tenth of train by seed {seed}"
     _check(splits, where)
     return splits, f"{said}; {len(splits[0])}, {len(splits[1])} and {len(splits[2])} images"
 

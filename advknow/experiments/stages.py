@@ -84,7 +84,7 @@ def tell_of_data(session: Session, origins: Iterable[tasks.Origin]) -> None:
     """What was found when the data were read, to the screen and into the journal."""
     for origin in dict.fromkeys(origins):
         for note in origin.notes:
-            session.progress(f"data {origin.dataset}", 1, 1, note)
+            session.progress(origin.dataset, 0, 0, note)
             session.journal.write("data", dataset=origin.dataset, note=note)
 
 

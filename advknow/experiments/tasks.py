@@ -8,8 +8,9 @@ are first divided between them (`source_share`), part by part and class by class
 serves both, also in testing.
 """
 
+import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,13 +37,18 @@ class Origin(NamedTuple):
     notes: tuple[str, ...]
 
 
-class Parts(NamedTuple):
-    """Disjoint train, validation and test images of one task, labels 0 .. k - 1."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parts:
+    """Disjoint train, validation and test images of one task, labels 0 .. k - 1; their origin."""
 
     train: Dataset
     validation: Dataset
     test: Dataset
     origin: Origin
+
+    def __iter__(self) -> Iterator[Dataset]:
+        """The three parts."""
+        return iter((self.train, self.validation, self.test))
 
     @property
     def class_names(self) -> tuple[str, ...]:

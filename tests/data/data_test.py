@@ -220,6 +220,45 @@ def test_grey_becomes_colour_but_not_back():
         data.match_channels(toy, 1)
 
 
+def test_colour_becomes_grey_as_the_eye_weighs_it():
+    images = np.zeros((1, 1, 4, 3), np.uint8)
+    images[0, 0] = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]]
+    colour = data.Dataset(images, np.zeros(1, np.int32), ("a",), np.array(["x/0"]))
+    # ITU-R BT.601: 0.299, 0.587 and 0.114 of 255.
+    assert data.to_grey(colour).images[0, 0, :, 0].tolist() == [76, 150, 29, 90]
+    back = data.to_grey(data.match_channels(_toy(), 3))
+    np.testing.assert_array_equal(back.images, _toy().images)
+    small = data.to_size(_toy(), 8)
+    assert small.images.shape == (18, 8, 8, 1)
+    np.testing.assert_array_equal(small.images, resize(_toy().images, 8))
+
+
+def test_label_noise_changes_a_share_of_every_class():
+    toy = _toy(per_class=40)
+    noisy = data.with_label_noise(toy, 0.3, seed=1)
+    changed = noisy.labels != toy.labels
+    assert [int(changed[toy.labels == label].sum()) for label in range(3)] == [12, 12, 12]
+    assert noisy.images is toy.images
+    np.testing.assert_array_equal(noisy.ids, toy.ids)
+    # What less noise changes, more noise changes to the same labels.
+    more = data.with_label_noise(toy, 0.6, seed=1)
+    np.testing.assert_array_equal(more.labels[changed], noisy.labels[changed])
+    other = data.with_label_noise(toy, 0.3, seed=2)
+    assert (other.labels != noisy.labels).any()
+    assert data.with_label_noise(toy, 0.0, seed=1).labels.tolist() == toy.labels.tolist()
+    every = data.with_label_noise(_toy(per_class=3000), 1.0, seed=0)
+    old = np.repeat(np.arange(3), 3000)
+    table = np.array([[np.sum(every.labels[old == a] == b) for b in range(3)] for a in range(3)])
+    assert np.diag(table).tolist() == [0, 0, 0]
+    # 3,000 fair coins a class: within five standard deviations of one half.
+    assert np.abs(table[~np.eye(3, dtype=bool)] - 1500).max() < 5 * 3000**0.5 / 2
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="share"):
+            data.with_label_noise(toy, share, seed=0)
+    with pytest.raises(ValueError, match="label noise needs two classes"):
+        data.with_label_noise(_toy(classes=("a",)), 0.1, seed=0)
+
+
 def test_batches_cover_the_data_once():
     indices = list(data.batches(_toy(), 5, key=jax.random.key(0)))
     assert [len(i) for i in indices] == [5, 5, 5, 3]
