@@ -197,7 +197,10 @@ def match_channels(dataset: Dataset, channels: int) -> Dataset:
     if channels == have:
         return dataset
     if (have, channels) != (1, 3):
-        raise ValueError(f"channels={channels}: images of {have} channels go to {have} or 3 only.")
+        raise ValueError(
+            f"channels={channels}: images of {have} channels cannot have so many; 1 becomes 3, and "
+            "colour becomes grey by data.to_grey only."
+        )
     return dataclasses.replace(dataset, images=np.repeat(dataset.images, 3, axis=-1))
 
 

@@ -18,6 +18,12 @@ from launching import launch
         ("adv2know", ["--preset=poster", "--data_dir=no"], "is not prepared in no"),
         ("adv2know", ["digits"], "unexpected argument 'digits'"),
         ("train", ["--workdir=w", "--dataset=svhn"], "dataset='svhn' is not known"),
+        ("train", ["--workdir=w", "--dataset=folder:no"], "no is not there; a folder of class"),
+        (
+            "measure",
+            ["--source=a", "--target=b", "--dataset=folder:"],
+            "names nothing; folder:PATH",
+        ),
         ("train", ["--workdir=w", "--classes=0,ten"], "class='ten' is not known; accepted: 0, 1"),
         ("train", ["--workdir=w", "--classes="], "class"),
         ("train", [], "workdir=None"),
@@ -42,6 +48,8 @@ def test_help_says_what_it_does_and_how(name, tmp_path):
     done = launch(name, "--help", cwd=tmp_path, check=False)
     assert f"python -m launch.{name}" in done.stdout
     assert "--[no]quiet" in done.stdout
+    assert "folder:PATH" in done.stdout
+    assert "--[no]skip_damaged" in done.stdout
 
 
 @pytest.mark.slow
