@@ -41,9 +41,10 @@ class _Lines:
         if now - self._last < LINE_INTERVAL and (total is None or done < total):
             return
         self._last = now
-        share = "" if total == 0 else f" {done}/{total}" if total is not None else f" {done}"
+        share = f"{done}/{total}" if total is not None else str(done)
+        told = note if total == 0 else f"{share}{'  ' + note if note else ''}"
         print(
-            f"[{now - self._begin:7.1f} s] {stage}:{share}{'  ' + note if note else ''}",
+            f"[{now - self._begin:7.1f} s] {stage}: {told}",
             file=sys.stderr,
             flush=True,
         )

@@ -192,11 +192,11 @@ def _notes(parts: dict[str, _Read], size: int, channels: int, skipped: _Skipped)
             + f"; {stretched} are not square and were stretched"
             * bool(stretched)
         )
-    for what, names in (("hidden", skipped.hidden), ("no images", skipped.others)):
+    for what, names in (("hidden", skipped.hidden), ("no image", skipped.others)):
         if names:
-            yield f"skipped {len(names)} that are {what}: {_named(names)}"
+            yield f"skipped as {what}: {len(names)}, {_named(names)}"
     for damaged in skipped.damaged:
-        yield f"skipped {damaged}"
+        yield f"skipped as damaged: {damaged}"
 
 
 def load(

@@ -20,7 +20,8 @@ def arranged(
     shares: Sequence[float] = SHARES,
     seed: int = SPLIT_SEED,
 ) -> tuple[DatasetSplits, str]:
-    """Train, validation and test of the parts that there are, and a sentence that says how.
+    """Train, validation and test of the parts that there are, and what is to be said of them: how
+    they came about, and how many test images equal one of train.
 
     All three are taken as they are. Without validation, a tenth of train becomes it. Train and
     validation without test, as where the labels of test are secret: validation is the test part.
@@ -55,7 +56,10 @@ def arranged(
         named = "" if other == "test" else f"{other} is the test part, "
         said = f"{named}validation is a tenth of train by seed {seed}"
     _check(splits, where)
-    return splits, f"{said}; {len(splits[0])}, {len(splits[1])} and {len(splits[2])} images"
+    said = f"{said}; {len(splits[0])}, {len(splits[1])} and {len(splits[2])} images"
+    seen = {image.tobytes() for image in splits.train.images}
+    twice = sum(image.tobytes() in seen for image in splits.test.images)
+    return splits, said + f"; {twice} test images are in train too, pixel by pixel" * (twice > 0)
 
 
 def _check(splits: DatasetSplits, where: str) -> None:

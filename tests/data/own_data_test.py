@@ -104,6 +104,17 @@ def test_the_parts_of_a_folder(tmp_path, parts, sizes, said):
     assert len(set(_all(splits).ids)) == sum(sizes)
 
 
+def test_a_test_image_that_is_in_train_too_is_said(tmp_path):
+    root = _folder(tmp_path, parts=("train", "test"))
+    for i in range(3):
+        _save(root / "test" / "dog" / f"{i}.png", _noise([0, 0, i]))
+    splits, notes = _load(root)
+    # A tenth of train is validation, and only what is in train itself counts.
+    kept = [f"folder:{root}/train/cat/{i}.png" in splits.train.ids for i in range(3)]
+    assert f"; {sum(kept)} test images are in train too, pixel by pixel" in notes[-1]
+    assert "pixel" not in _load(_folder(tmp_path / "other"))[1][-1]
+
+
 def test_a_class_may_be_called_train(tmp_path):
     splits, _ = _load(_folder(tmp_path, classes=("train", "plane")))
     assert splits.train.class_names == ("plane", "train")
@@ -224,8 +235,8 @@ def test_what_is_no_image_is_skipped_and_said(tmp_path):
     (root / "README").write_text("of the folder")
     splits, notes = _load(root)
     assert sum(map(len, splits)) == 20
-    assert "skipped 1 that are hidden: '.DS_Store'" in notes
-    assert "skipped 4 that are no images: 'empty.txt', 'notes.txt', 'more', 'x.bmp'" in notes
+    assert "skipped as hidden: 1, '.DS_Store'" in notes
+    assert "skipped as no image: 4, 'empty.txt', 'notes.txt', 'more', 'x.bmp'" in notes
 
 
 def test_pillow_decides_what_a_file_is(tmp_path):
@@ -279,7 +290,7 @@ def test_a_damaged_image_is_named_or_skipped(tmp_path, name, damage, why):
     splits, notes = _load(root, skip_damaged=True)
     assert sum(map(len, splits)) == 20
     (said,) = [note for note in notes if "skipped" in note]
-    assert f"skipped {root}/dog/{name} " in said
+    assert f"skipped as damaged: {root}/dog/{name} " in said
 
 
 def _hostile(root, what):
