@@ -106,6 +106,25 @@ def _by_class(dataset: Dataset, seed: int) -> list[np.ndarray]:
     return found
 
 
+def take_balanced(dataset: Dataset, count: int, *, seed: int) -> Dataset:
+    """`count` images, as evenly of all classes as these allow, in the data set's order.
+
+    Args:
+      count: at least 0; all images where it is 0 or there are no more. seed: of the choice.
+    """
+    validate.integer("count", count, minimum=0)
+    validate.integer("seed", seed, minimum=0)
+    if count == 0 or count >= len(dataset):
+        return dataset
+    turn = np.zeros(len(dataset), int)
+    for indices in _by_class(dataset, seed):
+        turn[indices] = np.arange(len(indices))
+    # Of the last turn, which is not whole, classes in a drawn order.
+    drawn = np.random.default_rng([seed, len(dataset)]).permutation(len(dataset))
+    chosen = drawn[np.argsort(turn[drawn], kind="stable")][:count]
+    return dataset.take(np.sort(chosen))
+
+
 def take_per_class(dataset: Dataset, count: int, *, seed: int) -> Dataset:
     """`count` images of each class, drawn without replacement, in the data set's order.
 

@@ -154,6 +154,10 @@ class Model:
         """
         return Partial(self.apply, variables)
 
+    def bind_features(self, variables: Variables) -> Partial:
+        """The function x -> features, likewise."""
+        return Partial(self.features, variables)
+
     def bind_abstract(self) -> Partial:
         """`bind` with shapes and dtypes in place of arrays, for `jax.jit(...).lower`."""
         return self.bind(self.shapes())

@@ -22,12 +22,14 @@ class LoadedModel(NamedTuple):
       input_shape: (H, W, C), or None where it is not known.
       class_names: what its outputs stand for, in order; () where it is not known.
       dataset: what it was trained on, or None.
+      features: (B, H, W, C) -> (B, D), the input of the last layer; None where it is not known.
     """
 
     f: ApplyFn
     input_shape: tuple[int, ...] | None
     class_names: tuple[str, ...]
     dataset: str | None
+    features: ApplyFn | None = None
 
 
 def about(name: str | pathlib.Path) -> dict[str, Any]:
@@ -41,7 +43,8 @@ def about(name: str | pathlib.Path) -> dict[str, Any]:
 def load_model(name: str | pathlib.Path) -> LoadedModel:
     """The model of a checkpoint folder, or of MODULE:CALLABLE.
 
-    A returned function may have the attribute `class_names`, the names of its outputs in order.
+    A returned function may have the attributes `class_names`, the names of its outputs in order,
+    and `features`, a function of the same pixels to the input of the last layer.
 
     Raises:
       FileNotFoundError, ValueError: a missing or damaged checkpoint; a module or callable that is
@@ -51,7 +54,13 @@ def load_model(name: str | pathlib.Path) -> LoadedModel:
     if pathlib.Path(text).exists() or ":" not in text:
         model, variables, metadata = checkpoints.restore_model(name)
         names = tuple(metadata.get("class_names", ()))
-        return LoadedModel(model.bind(variables), model.input_shape, names, metadata.get("dataset"))
+        return LoadedModel(
+            model.bind(variables),
+            model.input_shape,
+            names,
+            metadata.get("dataset"),
+            model.bind_features(variables),
+        )
     module_name, _, attribute = text.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -76,4 +85,10 @@ def load_model(name: str | pathlib.Path) -> LoadedModel:
             f"{text}() returned a {type(f).__name__}; a function of a batch (B, H, W, C) to logits "
             "(B, d) is needed."
         )
-    return LoadedModel(f, None, tuple(getattr(f, "class_names", ())), None)
+    features = getattr(f, "features", None)
+    if features is not None and not callable(features):
+        raise ValueError(
+            f"{text}() has features of type {type(features).__name__}; a function of a batch "
+            "(B, H, W, C) to features (B, D) is needed."
+        )
+    return LoadedModel(f, None, tuple(getattr(f, "class_names", ())), None, features)
