@@ -39,7 +39,7 @@ CSV = {
     "rank_high": "rank_high",
 }
 # Of a reference model that is trained on the labelled examples alone; a fifth of them is held out.
-HELD_OUT, EPOCHS, TRAIN_BATCH = 0.2, 60, 32
+HELD_OUT, EPOCHS, TRAIN_BATCH, LEARNING_RATE = 0.2, 60, 32, 0.02
 
 
 def rank(
@@ -154,7 +154,11 @@ def _reference(
         model,
         learned,
         held_out,
-        training=TrainConfig(epochs=EPOCHS, batch_size=min(TRAIN_BATCH, len(learned))),
+        training=TrainConfig(
+            epochs=EPOCHS,
+            batch_size=min(TRAIN_BATCH, len(learned)),
+            learning_rate=LEARNING_RATE,
+        ),
         key=keys.of_stage(seed, "train target"),
         augment=None,
         metadata={"class_names": list(labelled.class_names)},

@@ -58,20 +58,25 @@ def figure(found: Mapping[str, Any]) -> Figure:
         axes.set_axis_off()
     for axes, (name, (title, colours)) in zip(all_axes.ravel(), panels.items(), strict=False):
         values = [[float("nan") if v is None else v for v in row] for row in found["values"][name]]
-        image = axes.imshow(values, cmap=colours)
+        # Colours tell models apart: what a model is to itself, the largest of all, has none.
+        others = [
+            [float("nan") if i == j else value for j, value in enumerate(row)]
+            for i, row in enumerate(values)
+        ]
+        image = axes.imshow(others, cmap=colours)
         for i, row in enumerate(values):
             for j, value in enumerate(row):
                 if value == value:
                     red, green, blue, _ = image.cmap(image.norm(value))
-                    dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
+                    dark = i != j and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
                     axes.text(
                         j,
                         i,
-                        f"{value:.2f}",
+                        f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3f}",
                         ha="center",
                         va="center",
                         fontsize=7,
-                        color="white" if dark else "black",
+                        color="white" if dark else "#777777" if i == j else "black",
                     )
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
         axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)

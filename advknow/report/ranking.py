@@ -1,5 +1,6 @@
 """What ranking.json says: the order, then each source, then each score; ranks as a picture."""
 
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -21,15 +22,15 @@ def of_score(found: Mapping[str, Any], score: str) -> list[dict[str, Any]]:
 def text(found: Mapping[str, Any]) -> str:
     """For a terminal: the answer, the sources by that score, all scores, what is left out."""
     by = found["by"]
+    title, target = found["titles"][by], pathlib.PurePath(found["target"]).name
+    rows = [["source", "rank", "interval", "best", title], *map(_cells, of_score(found, by))]
     lines = [
-        f"{found['sentence']}: by {found['titles'][by]}, for {found['target']}.",
+        f"{found['sentence']}: by {title}, for {target}.",
         "",
-        *tables.aligned(
-            [["source", "rank", "interval", "best", found["titles"][by]]]
-            + [_cells(row) for row in of_score(found, by)]
-        ),
-        f"n = {found['n']} labelled images; intervals hold all true ranks at once with "
-        f"{100 * found['level']:g} %; best: share of half-samples in which it is first.",
+        *tables.aligned(rows),
+        f"n = {found['n']} labelled images. All intervals together hold the true ranks with "
+        f"{100 * found['level']:g} %.",
+        "best: share of half-samples in which the source is first.",
         "",
         "By each score (x > y: told apart; x or y: not, or not all):",
     ]
@@ -38,8 +39,8 @@ def text(found: Mapping[str, Any]) -> str:
         f"  {found['titles'][s].ljust(width)}  {_brief(said)}"
         for s, said in found["sentences"].items()
     ]
-    lines += ["", *_left_out(found), found["trust"], *tables.audit(found["audit"])]
-    return "\n".join(line for line in lines if line is not None).rstrip()
+    rest = [*_left_out(found), *filter(None, [found["trust"]]), *tables.audit(found["audit"])]
+    return "\n".join([*lines, "", *rest])
 
 
 def _brief(sentence: str) -> str:

@@ -30,6 +30,11 @@ from launching import launch
         ("finetune", ["--checkpoint=nowhere", "--workdir=w"], "nowhere"),
         ("measure", ["--source=a"], "target='': a checkpoint folder or MODULE:CALLABLE is needed"),
         ("measure", ["--source=a", "--target=b", "--eps=-1"], "eps=-1.0 must be"),
+        ("rank", [], "dataset=None: images are needed"),
+        ("rank", ["--dataset=digits"], "no model is named"),
+        ("rank", ["--dataset=digits", "--sources=no.npz"], "no.npz is not there"),
+        ("matrix", ["--dataset=digits", "--models=a=no.npz,b=x"], "a is a file of outputs"),
+        ("matrix", ["--dataset=digits", "--models=nowhere"], "nowhere"),
         ("measure", ["--source=a", "--target=b", "--attack=cw"], "attack='cw' is not known"),
     ],
 )
@@ -43,7 +48,9 @@ def test_what_a_user_can_mend_is_one_line(name, flags, message, tmp_path):
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("name", ["adv2know", "know2adv", "train", "finetune", "measure"])
+@pytest.mark.parametrize(
+    "name", ["adv2know", "know2adv", "train", "finetune", "measure", "rank", "matrix"]
+)
 def test_help_says_what_it_does_and_how(name, tmp_path):
     done = launch(name, "--help", cwd=tmp_path, check=False)
     assert f"python -m launch.{name}" in done.stdout
