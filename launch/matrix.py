@@ -1,7 +1,6 @@
 """Who transfers to whom? Alphas, rho² and distances of all ordered pairs of models, in one pass.
 
-    python -m launch.matrix --models=runs/a,runs/b,mine=torch_net:make --dataset=digits \
-        --workdir=runs/matrix
+    python -m launch.matrix --models=runs/a,runs/b,mine=my_module:make --dataset=digits
 
 A model is a checkpoint folder or MODULE:CALLABLE; NAME=PLACE names it. Each is attacked once.
 Prints (K, K) tables, source in rows; writes matrix.csv, matrix.json and matrix.png into --workdir.
