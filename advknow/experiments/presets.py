@@ -7,7 +7,12 @@ from advknow.experiments import adv2know, know2adv
 from advknow.experiments.config import ExperimentConfig
 
 PRESETS: dict[str, dict[str, Callable[..., ExperimentConfig]]] = {
-    module.NAME: {"digits": module.digits, "fashion": module.fashion, "poster": module.poster}
+    module.NAME: {
+        "digits": module.digits,
+        "mnist": module.mnist,
+        "fashion": module.fashion,
+        "poster": module.poster,
+    }
     for module in (adv2know, know2adv)
 }
 
@@ -16,7 +21,7 @@ def preset(experiment: str, name: str, **slips: bool) -> ExperimentConfig:
     """The configuration of that experiment and name.
 
     Args:
-      experiment: "adv2know" or "know2adv". name: "digits", "fashion" or "poster".
+      experiment: "adv2know" or "know2adv". name: "digits", "mnist", "fashion" or "poster".
       **slips: of the authors, `know2adv.poster`'s; False for none.
 
     Raises:

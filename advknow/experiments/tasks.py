@@ -128,7 +128,8 @@ def _of_task(
                 seed=keys.stage_seed(config.seed, f"division/{part}"),
             )
             dataset = for_sources if role == "source" else for_target
-        found.append(data.match_channels(_selected(dataset, task), channels))
+        dataset = data.match_channels(_selected(dataset, task), channels)
+        found.append(data.fill_frame(dataset) if config.fill_frame else dataset)
     return Parts(found[0], found[1], found[2], origin)
 
 

