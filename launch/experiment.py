@@ -15,8 +15,8 @@ from launch import app, memory, tensorboard
 PRESET = flags.DEFINE_string(
     "preset",
     "digits",
-    "digits (two cores: four minutes for both experiments), mnist (two scanners of the same digits; "
-    "needs the extra advknow[mnist]), fashion (real images, two cores: under "
+    "digits (two cores: four minutes for both experiments), mnist (two scanners of the same "
+    "digits; needs the extra advknow[mnist]), fashion (real images, two cores: under "
     "90 minutes; needs Debian's dataset-fashion-mnist or --data_dir) or poster (CIFAR-10 -> STL-10 "
     "at full size; needs a GPU or TPU, and the extra advknow[tfds] to prepare the data).",
 )
