@@ -43,7 +43,8 @@ def about(name: str | pathlib.Path) -> dict[str, Any]:
 def load_model(name: str | pathlib.Path) -> LoadedModel:
     """The model of a checkpoint folder, or of MODULE:CALLABLE.
 
-    A returned function may have the attributes `class_names`, the names of its outputs in order,
+    What the callable returns is a function to logits, or has such a one as its `logits`
+    (`advknow.Source`). It may have the attributes `class_names`, the names of its outputs in order,
     and `features`, a function of the same pixels to the input of the last layer.
 
     Raises:
@@ -79,16 +80,17 @@ def load_model(name: str | pathlib.Path) -> LoadedModel:
             f"{text} is a {type(make).__name__}; a function without arguments that returns a model "
             "is needed."
         )
-    f = make()
+    made = make()
+    f = getattr(made, "logits", made)
     if not callable(f):
         raise ValueError(
-            f"{text}() returned a {type(f).__name__}; a function of a batch (B, H, W, C) to logits "
+            f"{text}() returned a {type(made).__name__}; a function of a batch (B, H, W, C) to logits "
             "(B, d) is needed."
         )
-    features = getattr(f, "features", None)
+    features = getattr(made, "features", None)
     if features is not None and not callable(features):
         raise ValueError(
             f"{text}() has features of type {type(features).__name__}; a function of a batch "
             "(B, H, W, C) to features (B, D) is needed."
         )
-    return LoadedModel(f, None, tuple(getattr(f, "class_names", ())), None, features)
+    return LoadedModel(f, None, tuple(getattr(made, "class_names", ())), None, features)

@@ -35,7 +35,10 @@ MODULE = """
 
     def first(): return _model(1, 4)
     def second(): return _model(2, 3)
-    def third(): return _model(3, 3)
+    def third():
+        from advknow import Source
+        f = _model(3, 3)
+        return Source(logits=f, features=f.features)
     def bare():
         f = _model(4, 3)
         del f.features
