@@ -12,7 +12,7 @@ import pytest
 
 # The theory never promotes ranks by itself: a (B,) met by a (B, d) is a mistake there.
 THEORY = {"alphas", "attacks", "apply_fn_test", "inner_product_test", "keys_test", "loops_test"}
-THEORY |= {"losses_test", "validate_test"}
+THEORY |= {"losses_test", "torch_test", "validate_test"}
 
 
 # First, so that no worker is left alone with them at the end.

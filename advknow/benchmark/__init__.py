@@ -2,6 +2,7 @@
 
     torch_models      our architectures in PyTorch, with our weights
     torch_peer        attack, metrics, all attacks, distances and a training step in PyTorch
+    torch_adapter     PGD through adapters.from_torch, a process of its own
     synthetic_peer    the synthetic table in PyTorch, a process of its own
     bare              the compiled gradient passes that a stage cannot do without
     checks            both sides compute the same numbers: else nothing is timed

@@ -61,6 +61,11 @@ class TorchModule:
                 f"module holds {dtype} numbers; torch.float32 or torch.float64 are needed: "
                 "module.float()."
             )
+        if any(tensor.is_inference() for tensor in tensors):
+            raise ValueError(
+                "module was made in torch.inference_mode() and has no gradients; make or load it "
+                "under torch.no_grad()."
+            )
         self._dtype = np.dtype(str(dtype).removeprefix("torch."))
         self._in_evaluation_mode()
         self._specs: dict[tuple[int, ...], tuple[int, np.dtype]] = {}

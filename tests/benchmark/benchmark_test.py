@@ -50,6 +50,15 @@ def test_live_variables_have_no_dead_branch():
     assert float(np.abs(scale).min()) >= 0.5
 
 
+def test_the_adapter_and_pytorchs_own_loop_find_the_same():
+    pytest.importorskip("torch")
+    from advknow.benchmark import torch_adapter
+
+    (row,) = torch_adapter.measure(_tiny("lenet"))
+    assert (row.stage, row.model, row.repeats) == ("from_torch", "lenet", 1)
+    assert row.ratio > 0
+
+
 def test_a_stage_that_differs_is_not_timed(monkeypatch):
     pytest.importorskip("torch")
     from advknow.benchmark import checks, ours

@@ -69,6 +69,75 @@ def test_nnx_in_train_mode_is_seen():
     assert check_model(adapters.from_nnx(module), X, key=KEY).flags == ("batch_dependent",)
 
 
+class Listed2(nnx.Module):
+    """Layers in a list, and one inside another module."""
+
+    def __init__(self, rngs):
+        self.layers = nnx.List([nnx.Linear(6, 8, rngs=rngs), nnx.Linear(8, 8, rngs=rngs)])
+        self.inner = Nnx(rngs)
+        self.out = nnx.Linear(8, 6, rngs=rngs)
+
+    def __call__(self, x):
+        for layer in self.layers:
+            x = nnx.tanh(layer(x))
+        return self.inner(self.out(x))
+
+
+def test_features_are_what_the_last_layer_is_given():
+    variables, module = linen(0), Nnx(nnx.Rngs(0))
+    module.eval()
+    head = variables["params"]["Dense_1"]
+    pairs = (
+        (
+            adapters.from_linen(Linen(), variables, train=False),
+            adapters.from_linen(Linen(), variables, features="Dense_1", train=False),
+            lambda features: features @ head["kernel"] + head["bias"],
+        ),
+        (adapters.from_nnx(module), adapters.from_nnx(module, features="last"), module.last),
+    )
+    for logits, features, last in pairs:
+        for way in (features, jax.jit(features)):
+            assert way(X).shape == (20, 8)
+            np.testing.assert_allclose(last(way(X)), logits(X), atol=1e-6)
+    # The module itself is as it was.
+    assert isinstance(module.last, nnx.Linear)
+
+
+def test_layers_inside_layers():
+    module, x = Listed2(nnx.Rngs(0)), jnp.asarray(X)
+    module.eval()
+    first = nnx.tanh(module.layers[0](x))
+    np.testing.assert_allclose(adapters.from_nnx(module, features="layers.1")(x), first, atol=1e-6)
+    inner = adapters.from_nnx(module, features="inner.last")
+    np.testing.assert_allclose(module.inner.last(inner(x)), module(x), atol=1e-6)
+
+    class Outer(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return Linen(name="block")(x.reshape(x.shape[0], 3, 2)[:, :, 0], train=False)
+
+    outer = Outer()
+    variables = outer.init(jax.random.key(0), x)
+    f = adapters.from_linen(outer, variables, features="block.Dense_1")
+    head = variables["params"]["block"]["Dense_1"]
+    expected = adapters.from_linen(outer, variables)(x)
+    np.testing.assert_allclose(f(x) @ head["kernel"] + head["bias"], expected, atol=1e-6)
+    # Other features are another program.
+    assert f(x).shape != adapters.from_linen(outer, variables, features="block.Dense_0")(x).shape
+
+
+@pytest.mark.parametrize("name", ["nowhere", "layers.7", "layers.x", "inner.nowhere", ""])
+def test_a_layer_that_is_not_there(name):
+    message = f"features='{name}': the module"
+    module = Listed2(nnx.Rngs(0))
+    module.eval()
+    with pytest.raises(ValueError, match=message):
+        adapters.from_nnx(module, features=name)(X)
+    if name:
+        with pytest.raises(ValueError, match=message):
+            adapters.from_linen(Linen(), linen(0), features=name, train=False)(X)
+
+
 def test_hostile_input():
     with pytest.raises(TypeError, match="has no apply; a flax.linen.Module is needed"):
         adapters.from_linen(3, {})

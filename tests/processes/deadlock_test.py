@@ -1,4 +1,7 @@
-"""The metric program must finish on two cores (jaxlib 0.10.0 to 0.10.2, `advknow.attacks.singular`)."""
+"""What has hung must finish: batched LAPACK calls on two cores, PyTorch's callbacks on one.
+
+The first: jaxlib 0.10.0 to 0.10.2, `advknow.attacks.singular`. The second: `advknow.models.host`.
+"""
 
 import os
 import pathlib
@@ -31,6 +34,26 @@ assert record.n == 5000 and 0 < record.alpha1 < 1, record
 print("finished")
 """
 
+TORCH = """
+import jax, numpy as np, torch
+import advknow
+from torch import nn
+
+def network(seed):
+    torch.manual_seed(seed)
+    layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1800, 10)
+    return advknow.adapters.from_torch(nn.Sequential(*layers).eval())
+
+f, g = network(0), network(1)
+x = np.random.default_rng(2).uniform(size=(128, 32, 32, 3)).astype(np.float32)
+attack = advknow.attacks.pgd(eps=0.05)
+record = advknow.transferability(f, g, x, attack=attack, key=jax.random.key(0))
+distance = advknow.matching.gradient_matching(f_source=f, f_target=g, x=x).distance
+assert record.n == 128 and 0 < record.alpha1 < 1 and distance > 0, (record, distance)
+print("finished")
+"""
+PROGRAMS = {"lapack": PROGRAM, "torch": TORCH}
+
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_two_models_of_ten_outputs_finish(attempt):
@@ -41,6 +64,23 @@ def test_two_models_of_ten_outputs_finish(attempt):
         text=True,
         timeout=120,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(IMPORT_FROM)},
+    )
+    assert result.returncode == 0, result.stderr
+    assert "finished" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are not chosen here")
+def test_callbacks_finish_on_one_core():
+    """There `jax.pure_callback` waits for ever, at the first batch."""
+    pytest.importorskip("torch")
+    one_core = "import os; os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])\n"
+    result = subprocess.run(
+        [sys.executable, "-c", one_core + TORCH],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*IMPORT_FROM, *sys.path])},
     )
     assert result.returncode == 0, result.stderr
     assert "finished" in result.stdout

@@ -4,6 +4,8 @@ import ast
 import importlib
 import pathlib
 import re
+import subprocess
+import sys
 import types
 
 import pytest
@@ -21,12 +23,13 @@ RESERVED = {
     "PIL": ("data",),
     "orbax": ("runs",),
     "optax": ("training", "synthetic", "benchmark"),
-    "torch": ("benchmark",),
+    "torch": ("benchmark", "models"),
     "absl": (),
     "tqdm": (),
 }
-# The benchmark's other files work without PyTorch.
+# The other files of these parts work without PyTorch.
 NEEDS_TORCH = ("torch_models.py", "torch_peer.py", "theirs.py", "checks.py", "synthetic_peer.py")
+NEEDS_TORCH += ("torch_adapter.py", "torch_module.py")
 # Processes of the benchmark, run as python -m advknow.benchmark.NAME.
 PROCESSES = (
     "convolutions.py",
@@ -34,6 +37,7 @@ PROCESSES = (
     "growth_point.py",
     "score_times.py",
     "every_pair.py",
+    "torch_adapter.py",
 )
 # From the ground up: each floor may import those before it, and its own.
 FLOORS = (
@@ -105,6 +109,20 @@ def test_imports_run_one_way(path):
             assert top != "jax", f"{path} imports {name}"
         if top == "torch":
             assert path.name in NEEDS_TORCH, f"{path} imports {name}"
+
+
+def test_pytorch_is_imported_only_when_it_is_asked_for():
+    """By the adapter, inside a function; the rest of `models` never."""
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import advknow\n"
+        "try: advknow.adapters.from_torch(None)\n"
+        "except ImportError: print('told')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "told\n"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

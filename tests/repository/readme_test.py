@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax_models import Linen, Nnx, X, linen, nnx
 from launching import ROOT
+from readmes import FENCE, blocks
 
 from advknow import passes
 from advknow.experiments import quantities
@@ -23,14 +24,11 @@ READMES = sorted(
         *(ROOT / "notebooks").glob("*.md"),
     )
 )
+# Run with models of each library by tests/models/recipes_test.py.
+RECIPES = ROOT / "advknow" / "models" / "README.md"
 NAMES = [str(path.relative_to(ROOT)) for path in READMES]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 # Of the package's own modules and of the launchers, as a line of a shell or in a sentence.
 COMMAND = re.compile(r"python3? (?:-m ([\w.]+)|((?:tests|advknow|launch)/[\w/]+\.py))([^\n`|]*)")
-
-
-def _blocks(path, language):
-    return [body for found, body in FENCE.findall(path.read_text()) if found == language]
 
 
 def _prose(path):
@@ -50,7 +48,7 @@ def _links(path):
 
 def test_there_are_readmes_beside_the_code():
     assert {"README.md", "advknow/theory.md", "launch/README.md", "CONTRIBUTING.md"} <= set(NAMES)
-    for part in ("experiments", "runs", "passes", "benchmark", "synthetic"):
+    for part in ("experiments", "runs", "models", "passes", "benchmark", "synthetic"):
         assert f"advknow/{part}/README.md" in NAMES
 
 
@@ -91,9 +89,9 @@ def _given():
 
 @pytest.mark.parametrize(
     ("path", "block"),
-    [(path, block) for path in READMES for block in _blocks(path, "python")],
-    ids=[f"{name} {i}" for path, name in zip(READMES, NAMES, strict=True)
-         for i, _ in enumerate(_blocks(path, "python"))],
+    [(path, block) for path in READMES if path != RECIPES for block in blocks(path, "python")],
+    ids=[f"{name} {i}" for path, name in zip(READMES, NAMES, strict=True) if path != RECIPES
+         for i, _ in enumerate(blocks(path, "python"))],
 )  # fmt: skip
 def test_every_python_block_runs(path, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -101,7 +99,7 @@ def test_every_python_block_runs(path, block, tmp_path, monkeypatch):
 
 
 def test_the_new_quantity_of_the_readme_can_be_measured():
-    (block,) = _blocks(ROOT / "advknow" / "experiments" / "README.md", "python")
+    (block,) = blocks(ROOT / "advknow" / "experiments" / "README.md", "python")
     made = {}
     exec(compile(block, "experiments/README.md", "exec"), made)
     models = {
@@ -120,7 +118,7 @@ def test_the_new_quantity_of_the_readme_can_be_measured():
 
 
 def test_the_example_prints_what_stands_beside_it(capsys):
-    block = _blocks(ROOT / "README.md", "python")[0]
+    block = blocks(ROOT / "README.md", "python")[0]
     assert len([line for line in block.splitlines() if line.strip()]) < 15
     exec(compile(block, "README.md", "exec"), {})
     printed = [float(value) for value in capsys.readouterr().out.split()]
@@ -131,7 +129,7 @@ def test_the_example_prints_what_stands_beside_it(capsys):
 
 def test_the_adapters_agree(capsys):
     given = _given()
-    exec(compile(_blocks(ROOT / "README.md", "python")[1], "README.md", "exec"), given)
+    exec(compile(blocks(ROOT / "README.md", "python")[1], "README.md", "exec"), given)
     assert capsys.readouterr().out == "()\n"
     np.testing.assert_allclose(given["f1"](X), given["f3"](X), rtol=1e-6)
     assert given["f2"](X).shape == (20, 3)
@@ -190,7 +188,7 @@ def test_every_other_command_names_what_is_there():
 @pytest.mark.parametrize("path", READMES, ids=NAMES)
 def test_the_make_targets_named_are_there(path):
     makefile = (ROOT / "Makefile").read_text()
-    text = "\n".join([*re.findall(r"`([^`\n]+)`", path.read_text()), *_blocks(path, "sh")])
+    text = "\n".join([*re.findall(r"`([^`\n]+)`", path.read_text()), *blocks(path, "sh")])
     for target in re.findall(r"^make (\w+)", text, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
