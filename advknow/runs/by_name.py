@@ -84,8 +84,8 @@ def load_model(name: str | pathlib.Path) -> LoadedModel:
     f = getattr(made, "logits", made)
     if not callable(f):
         raise ValueError(
-            f"{text}() returned a {type(made).__name__}; a function of a batch (B, H, W, C) to logits "
-            "(B, d) is needed."
+            f"{text}() returned a {type(made).__name__}; a function of a batch (B, H, W, C) to "
+            "logits (B, d) is needed."
         )
     features = getattr(made, "features", None)
     if features is not None and not callable(features):
