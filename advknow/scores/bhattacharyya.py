@@ -3,7 +3,7 @@
 import numpy as np
 
 from advknow import validate
-from advknow.scores.given import class_means, features_of, labels_of
+from advknow.scores.given import class_means, examples_of
 from advknow.typing import ArrayLike
 
 COVARIANCES = ("diagonal", "spherical")
@@ -31,8 +31,7 @@ def gbc(features: ArrayLike, labels: ArrayLike, *, covariance: str = "diagonal")
         covariance.
     """
     validate.choice("covariance", covariance, COVARIANCES)
-    y = labels_of(labels)
-    f = features_of(features, count=len(y))
+    f, y = examples_of(features, labels)
     means = class_means(f, y)
     variances = np.maximum(class_means((f - means[y]) ** 2, y), LEAST_VARIANCE)
     if covariance == "spherical":

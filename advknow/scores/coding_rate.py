@@ -3,7 +3,7 @@
 import numpy as np
 
 from advknow import validate
-from advknow.scores.given import features_of, labels_of
+from advknow.scores.given import examples_of
 from advknow.typing import ArrayLike
 
 WEIGHTS = ("equal", "frequency")
@@ -34,9 +34,8 @@ def transrate(features: ArrayLike, labels: ArrayLike, *, weights: str = "equal")
       TypeError, ValueError: no numbers, NaN, other numbers of examples, one class, unknown weights.
     """
     validate.choice("weights", weights, WEIGHTS)
-    y = labels_of(labels)
-    f = features_of(features, count=len(y))
-    f = f - f.mean(axis=0)
+    f, y = examples_of(features, labels)
+    f -= f.mean(axis=0)
     counts = np.bincount(y)
     share = counts / len(y) if weights == "frequency" else np.full(len(counts), 1 / len(counts))
     of_classes = [_rate(f[y == c]) for c in range(len(counts))]

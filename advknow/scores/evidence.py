@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.optimize
 
-from advknow.scores.given import class_sums, features_of, labels_of, spectrum
+from advknow.scores.given import class_sums, examples_of, spectrum
 from advknow.typing import ArrayLike
 
 # Of the search for log(alpha / beta): how far beyond the eigenvalues' own, and at how many points.
@@ -27,8 +27,7 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     Raises:
       TypeError, ValueError: no numbers, NaN, other numbers of examples, one class.
     """
-    y = labels_of(labels)
-    f = features_of(features, count=len(y))
+    f, y = examples_of(features, labels)
     counts = np.bincount(y)
     # With F = U S V', U' y_c is S^-1 V' F' y_c.
     eigenvalues, along = spectrum(f, class_sums(f, y))

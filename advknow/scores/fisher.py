@@ -4,7 +4,7 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
-from advknow.scores.given import check_not_constant, class_means, features_of, labels_of
+from advknow.scores.given import check_not_constant, class_means, examples_of
 from advknow.typing import ArrayLike
 
 # Steps of the power iteration that estimates the largest eigenvalue, as the authors take.
@@ -65,8 +65,7 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> float:
       TypeError, ValueError: no numbers, NaN, other numbers of examples, one class, features that
         are constant, or constant within their classes.
     """
-    y = labels_of(labels)
-    f = features_of(features, count=len(y))
+    f, y = examples_of(features, labels)
     check_not_constant(f)
     first, shrinkage = _probabilities(f, y, None)
     # A softmax of the probabilities again, as the authors do.

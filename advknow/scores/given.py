@@ -28,7 +28,7 @@ def labels_of(labels: ArrayLike, *, name: str = "labels", least_classes: int = 2
 
 
 def features_of(features: ArrayLike, *, name: str = "features", count: int | None = None):
-    """The features in float64, (N, D).
+    """A copy of the features in float64, (N, D).
 
     Args:
       features: (N, D) numbers. name: for messages. count: N, if it is known.
@@ -50,6 +50,16 @@ def features_of(features: ArrayLike, *, name: str = "features", count: int | Non
             f"{name} holds NaN or infinity in {bad} of {len(f)} examples; finite values are needed."
         )
     return f
+
+
+def examples_of(features: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """A copy of the features in float64, (N, D), and the labels as 0 .. C - 1, (N,).
+
+    Raises:
+      TypeError, ValueError: as `features_of` and `labels_of`; other numbers of examples.
+    """
+    y = labels_of(labels)
+    return features_of(features, count=len(y)), y
 
 
 def probabilities_of(probabilities: ArrayLike, *, count: int) -> np.ndarray:

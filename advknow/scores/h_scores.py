@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from advknow.scores.given import check_not_constant, class_means, features_of, labels_of, spectrum
+from advknow.scores.given import check_not_constant, class_means, examples_of, spectrum
 from advknow.typing import ArrayLike
 
 
@@ -11,10 +11,9 @@ def _between(features: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.nda
 
     G (N, D) are the means of the examples' classes.
     """
-    y = labels_of(labels)
-    f = features_of(features, count=len(y))
+    f, y = examples_of(features, labels)
     check_not_constant(f)
-    f = f - f.mean(axis=0)
+    f -= f.mean(axis=0)
     values, along = spectrum(f, class_means(f, y))
     return f, values, np.bincount(y) @ along**2
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from advknow.scores.given import class_sums, features_of, labels_of
+from advknow.scores.given import class_sums, examples_of
 from advknow.typing import ArrayLike
 
 
@@ -22,8 +22,7 @@ def lfc(features: ArrayLike, labels: ArrayLike) -> float:
       TypeError, ValueError: no numbers, NaN, other numbers of examples, one class, features with
         equal products for all pairs.
     """
-    y = labels_of(labels)
-    f = features_of(features, count=len(y))
+    f, y = examples_of(features, labels)
     count = len(y)
     gram = f.T @ f if f.shape[1] < count else f @ f.T
     total = np.sum(f.sum(axis=0) ** 2)

@@ -6,7 +6,7 @@ import numpy as np
 
 from advknow import validate
 from advknow.scores.expected_prediction import leep
-from advknow.scores.given import check_not_constant, features_of, labels_of
+from advknow.scores.given import check_not_constant, examples_of
 from advknow.typing import ArrayLike
 
 # Li et al. keep 80 % of the variance and take five components a class.
@@ -32,8 +32,7 @@ def n_leep(features: ArrayLike, labels: ArrayLike, *, seed: int) -> float:
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 
-    y = labels_of(labels)
-    f = features_of(features, count=len(y))
+    f, y = examples_of(features, labels)
     check_not_constant(f)
     seed = validate.integer("seed", seed, minimum=0)
     solver = "covariance_eigh" if len(f) >= f.shape[1] else "full"

@@ -3,11 +3,11 @@
 import numpy as np
 
 from advknow import validate
-from advknow.scores.given import features_of, labels_of
+from advknow.scores.given import examples_of
 from advknow.typing import ArrayLike
 
-# Distances at once: about 128 MiB of them.
-PAIRS_AT_ONCE = 2**24
+# Distances at once: 16 MiB of them, memory that is used again for the next.
+PAIRS_AT_ONCE = 2**21
 
 
 def knn(features: ArrayLike, labels: ArrayLike, *, k: int) -> float:
@@ -24,17 +24,17 @@ def knn(features: ArrayLike, labels: ArrayLike, *, k: int) -> float:
     Raises:
       TypeError, ValueError: no numbers, NaN, other numbers of examples, one class, k out of range.
     """
-    y = labels_of(labels)
-    f = features_of(features, count=len(y))
+    f, y = examples_of(features, labels)
     k = validate.integer("k", k, minimum=1, maximum=len(y) - 1)
     # Distances from a common centre lose fewer digits.
-    f = f - f.mean(axis=0)
+    f -= f.mean(axis=0)
     squares = np.sum(f**2, axis=1)
     one_hot, right = np.eye(y.max() + 1), 0
     step = max(1, PAIRS_AT_ONCE // len(y))
     for start in range(0, len(y), step):
         rows = slice(start, start + step)
-        distances = squares - 2.0 * (f[rows] @ f.T)
+        distances = (-2.0 * f[rows]) @ f.T
+        distances += squares
         distances[np.arange(len(distances)), start + np.arange(len(distances))] = np.inf
         nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
         votes = one_hot[y[nearest]].sum(axis=1)

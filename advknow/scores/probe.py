@@ -3,7 +3,7 @@
 import numpy as np
 
 from advknow import validate
-from advknow.scores.given import features_of, labels_of
+from advknow.scores.given import examples_of
 from advknow.typing import ArrayLike
 
 FOLDS = 5
@@ -30,8 +30,7 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, *, seed: int) -> float:
     from sklearn.linear_model import RidgeClassifier
     from sklearn.model_selection import StratifiedKFold
 
-    y = labels_of(labels)
-    f = features_of(features, count=len(y))
+    f, y = examples_of(features, labels)
     seed = validate.integer("seed", seed, minimum=0)
     smallest = int(np.bincount(y).min())
     if smallest < 2:

@@ -34,7 +34,9 @@ def cka(features: ArrayLike, reference: ArrayLike) -> float:
     Raises:
       TypeError, ValueError: no numbers, NaN, other numbers of examples, constant features.
     """
-    f, g = (a - a.mean(axis=0) for a in _both(features, reference))
+    f, g = _both(features, reference)
+    f -= f.mean(axis=0)
+    g -= g.mean(axis=0)
     if len(f) < min(f.shape[1], g.shape[1]):
         of_f, of_g = f @ f.T, g @ g.T
         product = np.sum(of_f * of_g)

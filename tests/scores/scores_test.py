@@ -268,11 +268,28 @@ def test_alike_to_a_reference_model():
     np.testing.assert_allclose(scores.rsa(features, features), 1.0)
 
 
-@pytest.mark.parametrize("values", [[3.0, 1.0, 2.0], [1.0, 1.0, 2.0, 0.0, 2.0, 2.0], [5.0] * 4])
-def test_ranks_are_scipys(values):
+_RNG = np.random.default_rng(0)
+RANKED = {
+    "no ties": [3.0, 1.0, 2.0],
+    "ties": [1.0, 1.0, 2.0, 0.0, 2.0, 2.0],
+    "all equal": [5.0] * 4,
+    "two": [2.0, 1.0],
+    "signs of zero": [0.0, -0.0, 1.0, -1e-320],
+    "many ties": _RNG.integers(0, 7, size=3000).astype(float),
+    # Closer than a step of the grid: their order has to be found without it.
+    "neighbours in float64": 1 + _RNG.integers(0, 9, size=500) * 2.0**-52,
+    "close beside a wide range": np.append(_RNG.normal(size=900) * 1e-15, 5.0),
+    "close ties beside a wide range": np.append(_RNG.integers(0, 5, size=900) * 1e-17, 5.0),
+}
+
+
+@pytest.mark.parametrize("values", RANKED.values(), ids=RANKED)
+@pytest.mark.parametrize("at_once", [2**17, 3])
+def test_ranks_are_scipys(values, at_once, monkeypatch):
+    monkeypatch.setattr(pairs_of_examples, "VALUES_AT_ONCE", at_once)
     found = pairs_of_examples.centred_ranks(np.array(values))
     ranks = scipy.stats.rankdata(values)
-    np.testing.assert_allclose(found, ranks - ranks.mean())
+    np.testing.assert_array_equal(found, ranks - ranks.mean())
 
 
 F, Y = _random()
