@@ -9,6 +9,9 @@
     stages            who does what, on which data
     timing            interleaved runs, medians, ratios, spread
     growth            time and memory as the work grows, a process a measurement
+    score_times       seconds and memory of every score, a process of its own
+    ranker_peer       the scores beside the package transformer-ranker's, a process of its own
 
-PyTorch comes with the extra advknow[benchmark]; only `torch_*` and `synthetic_peer` import it.
+PyTorch comes with the extra advknow[benchmark]; only `torch_*`, `synthetic_peer` and
+`ranker_peer` import it.
 """

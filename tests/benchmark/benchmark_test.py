@@ -1,5 +1,6 @@
 """The benchmark: both sides compute the same numbers, and what a ratio is."""
 
+import importlib.util
 import json
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from launching import launch
 
 from advknow import models
-from advknow.benchmark import stages, timing
+from advknow.benchmark import ranker_peer, stages, timing
 from advknow.benchmark.setting import Setting, Sizes, live_variables
 from advknow.benchmark.timing import Work
 
@@ -179,3 +180,31 @@ def test_the_synthetic_table_is_the_one_of_an_example_at_a_time(tmp_path, monkey
     monkeypatch.setattr(synthetic, "TOLERANCE", 0.0)
     with pytest.raises(synthetic.DisagreementError, match="a column differs from PyTorch's by"):
         synthetic._check(tmp_path, 300)
+
+
+@pytest.mark.slow
+def test_scores_beside_transformer_ranker():
+    pytest.importorskip("torch")
+    pytest.importorskip("torchmetrics")
+    if importlib.util.find_spec("transformer_ranker") is None:
+        pytest.skip("transformer-ranker is not installed")
+    for row in ranker_peer.compare(120, 10, 3, repeats=1):
+        _, _, name, ours, theirs, plain, order, _, _ = (cell.strip() for cell in row.split("|"))
+        # The package keeps parts of its H-score in float32, and ends LogME at a change of 1e-3.
+        assert float(ours) == pytest.approx(float(theirs), rel=1e-4), name
+        assert float(ours) == pytest.approx(float(plain), rel=1e-7), name
+        assert order == "yes"
+
+
+def test_without_transformer_ranker_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(ranker_peer.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="pip install --no-deps transformer-ranker"):
+        ranker_peer.estimators()
+
+
+@pytest.mark.parametrize("shape", [(120, 10, 3), (40, 64, 4)])
+def test_the_plain_scores_of_the_comparison_are_ours(shape):
+    (*_, features), labels = ranker_peer.sources(*shape)
+    for name, ours in ranker_peer.OURS.items():
+        plain = ranker_peer.PLAIN[name](features, labels)
+        assert ours(features, labels) == pytest.approx(plain, rel=1e-7), name
