@@ -29,16 +29,7 @@ RESERVED = {
 }
 # The other files of these parts work without PyTorch.
 NEEDS_TORCH = ("torch_models.py", "torch_peer.py", "theirs.py", "checks.py", "synthetic_peer.py")
-NEEDS_TORCH += ("torch_adapter.py", "torch_module.py")
-# The benchmark's other files work without PyTorch.
-NEEDS_TORCH = (
-    "torch_models.py",
-    "torch_peer.py",
-    "theirs.py",
-    "checks.py",
-    "synthetic_peer.py",
-    "ranker_peer.py",
-)
+NEEDS_TORCH += ("torch_adapter.py", "torch_module.py", "ranker_peer.py")
 # Processes of the benchmark, run as python -m advknow.benchmark.NAME.
 PROCESSES = (
     "convolutions.py",
