@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from advknow import passes
 from advknow.alphas.record import jackknife_error
 from advknow.alphas.sums import NUM_GROUPS
 from advknow.gram import GramsOf
@@ -30,11 +30,6 @@ class Grouped(NamedTuple):
         return jackknife_error(np.array([getattr(record, field) for record in self.without]))
 
 
-class _GroupSums(NamedTuple):
-    count: Any
-    sums: Any
-
-
 def grouped(measure: Measure, grams: GramsOf, *, num_groups: int = NUM_GROUPS) -> Measure:
     """`measure` with its sums by group, the example's index modulo `num_groups`; a `Grouped`.
 
@@ -45,35 +40,32 @@ def grouped(measure: Measure, grams: GramsOf, *, num_groups: int = NUM_GROUPS) -
     """
 
     def zero(shapes: Shapes) -> Totals:
-        start = _GroupSums(np.zeros(()), measure.zero(shapes).sums)
-        return Totals((start,) * num_groups, None)
+        of_one = measure.zero(shapes).sums
+        by_group = jax.tree.map(lambda leaf: np.zeros((num_groups, *np.shape(leaf))), of_one)
+        return Totals({"count": np.zeros(num_groups), "sums": by_group}, None)
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
+        start = zero(batch.shapes).sums
+        leaves = jax.tree.leaves(start["sums"])
         group = (batch.start + np.arange(batch.count)) % num_groups
-        none = _GroupSums(np.float64(0), measure.zero(batch.shapes).sums)
-        return Totals(
-            tuple(
-                _of_rows(measure, grams, batch, found[grams], np.flatnonzero(group == g))
-                if np.any(group == g)
-                else none
-                for g in range(num_groups)
-            ),
-            None,
-        )
+        for g in np.unique(group):
+            rows = np.flatnonzero(group == g)
+            start["count"][g] = len(rows)
+            part = batch._replace(count=len(rows), y=None if batch.y is None else batch.y[rows])
+            of_rows = measure.of_batch(part, {grams: found[grams].part(rows)}).sums
+            for leaf, value in zip(leaves, jax.tree.leaves(of_rows), strict=True):
+                leaf[g] = value
+        return Totals(start, None)
 
     def record(totals: Totals, shapes: Shapes) -> Grouped:
-        groups = [group.sums for group in totals.sums if group.count > 0]
+        leaves, structure = jax.tree.flatten(totals.sums["sums"])
+        having = np.flatnonzero(totals.sums["count"] > 0)
 
-        def of(sums: list[Any]) -> Any:
-            return measure.record(Totals(passes.merge(*sums), None), shapes)
+        def of(groups: np.ndarray) -> Any:
+            sums = jax.tree.unflatten(structure, [leaf[groups].sum(axis=0) for leaf in leaves])
+            return measure.record(Totals(sums, None), shapes)
 
-        without = [groups[:g] + groups[g + 1 :] for g in range(len(groups)) if len(groups) > 1]
-        return Grouped(of(groups), tuple(map(of, without)))
+        without = having if len(having) > 1 else having[:0]
+        return Grouped(of(having), tuple(of(having[having != g]) for g in without))
 
     return Measure(needs=(grams,), zero=zero, of_batch=of_batch, record=record)
-
-
-def _of_rows(measure: Measure, grams: GramsOf, batch: Batch, found: Any, rows: Any) -> _GroupSums:
-    part = batch._replace(count=len(rows), y=None if batch.y is None else batch.y[rows])
-    totals = measure.of_batch(part, {grams: found.part(rows)})
-    return _GroupSums(np.float64(len(rows)), totals.sums)

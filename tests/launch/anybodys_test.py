@@ -73,7 +73,7 @@ def folder(tmp_path):
     Image.fromarray(np.tile(images.images[0, :, :, 0], (8, 8))).save(damaged)
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
     (tmp_path / "nets.py").write_text(textwrap.dedent(NETS))
-    model = models.create("lenet", num_classes=3, input_shape=(8, 8, 1), width=0.3)
+    model = models.create("mlp", num_classes=3, input_shape=(8, 8, 1), width=0.1)
     checkpoints.save(
         tmp_path / "ours",
         living_variables(model),
