@@ -63,6 +63,7 @@ def how() -> dict[str, Any]:
     found = {
         "attack": attack,
         "batch_size": BATCH_SIZE.value,
+        "command": app.command(),
         "strict": app.STRICT.value,
         **app.session(),
     }

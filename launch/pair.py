@@ -69,6 +69,7 @@ def how() -> dict[str, Any]:
     """The keyword arguments of `measure` and `chain` that the flags decide."""
     found = {
         **app.session(),
+        "command": app.command(),
         "strict": app.STRICT.value,
         "memory_limit_gib": memory.LIMIT_GIB.value,
     }

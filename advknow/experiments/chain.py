@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from advknow.experiments import stages
+from advknow.experiments import gallery, stages
 from advknow.experiments.config import ADDED
 from advknow.experiments.sample import Sample
 from advknow.inner_product import Loss
 from advknow.links import Paths, assembled, links, second_pass
 from advknow.passes import memory
+from advknow.passes.devices import is_main
+from advknow.runs.gallery import save as save_gallery
 from advknow.runs.session import begin, finish, finished, measured
 from advknow.runs.versions import versions
 
@@ -25,6 +27,7 @@ def chain(
     batch_size: int = 64,
     memory_limit_gib: float | None = None,
     strict: bool = False,
+    command: str = "",
     **how: Any,
 ) -> dict[str, Any]:
     """The whole chain of two models (`advknow.chain`), ready for JSON.
@@ -35,7 +38,7 @@ def chain(
       workdir: folder for chain.json and unfinished work; nothing is kept if None. One of the same
         settings is gone on with, or only read.
       loss: whose Hessian is meant.
-      batch_size, memory_limit_gib, strict, **how: as in `measure.measure`.
+      batch_size, memory_limit_gib, strict, command, **how: as in `measure.measure`.
 
     Raises:
       FileNotFoundError, ValueError: as `Sample.load` and `advknow.chain`.
@@ -46,6 +49,7 @@ def chain(
     done = finished(session, "chain", "audit")
     if done is not None:
         return done
+    session.journal.write("start", command=command)
     pair = sample.load()
     stages.tell_of_data(session, [pair.origin])
     x = pair.images.pixels()
@@ -62,4 +66,11 @@ def chain(
     along = measured(session, "chain paths", second, pair.models, x, batch_size=batch_size)
     summary = assembled(found, along, paths, loss=loss).summary()
     described = sample.described(pair)
+    if session.folder is not None and is_main():
+        kept = [
+            gallery.alpha1_alone(name, (attacked, receiving), record)
+            for name, record in found["alphas"].items()
+            for attacked, _, receiving in [name.partition("_to_")]
+        ]
+        save_gallery(session.folder, kept)
     return finish(session, {**described, "chain": summary, "audit": audits, "versions": versions()})

@@ -42,6 +42,7 @@ def matrix(
     loss: Loss = "l2",
     batch_size: int = 64,
     strict: bool = False,
+    command: str = "",
     **how: Any,
 ) -> dict[str, Any]:
     """Every quantity of all ordered pairs of models (`advknow.matrix`), ready for JSON.
@@ -52,7 +53,7 @@ def matrix(
       workdir: folder for matrix.json, matrix.csv and unfinished work; nothing is kept if None.
       attack: of the alphas at finite eps; None: those of the limit alone.
       loss: whose Hessian is meant.
-      batch_size, strict, **how: as in `rank.rank`.
+      batch_size, strict, command, **how: as in `rank.rank`.
 
     Raises:
       FileNotFoundError, ValueError, TypeError, audit.AuditError, unfinished.StoppedError: as there.
@@ -79,6 +80,7 @@ def matrix(
     done = finished(session, "sentence", "values")
     if done is not None:
         return done
+    session.journal.write("start", command=command)
     functions = {name: load_model(place).f for name, place in places.items()}
     x = chosen.pixels()
     setting = stages.Setting(session, images.seed, None, stages.AUDIT_EPS, batch_size, strict)

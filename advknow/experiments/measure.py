@@ -4,14 +4,18 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from advknow import attacks
+import numpy as np
+
+from advknow import attacks, passes
 from advknow.alphas import Perturbation, both_directions
-from advknow.experiments import stages
+from advknow.experiments import gallery, stages
 from advknow.experiments.config import ADDED
-from advknow.experiments.sample import Sample
+from advknow.experiments.sample import Pair, Sample
 from advknow.passes import memory
 from advknow.passes.devices import is_main
 from advknow.runs import adversarial_examples
+from advknow.runs.gallery import Carried
+from advknow.runs.gallery import save as save_gallery
 from advknow.runs.session import begin, finish, finished, measured
 from advknow.runs.versions import versions
 
@@ -28,6 +32,7 @@ def measure(
     strict: bool = False,
     save_examples: str | pathlib.Path | None = None,
     deltas: Mapping[str, str | pathlib.Path | None] | None = None,
+    command: str = "",
     **how: Any,
 ) -> dict[str, Any]:
     """The alphas of two models on test images, both directions, ready for JSON.
@@ -43,6 +48,7 @@ def measure(
       save_examples: folder for the adversarial examples of both, source.npz and target.npz, and as
         8-bit images beside them.
       deltas: {"source": file, "target": file}: read back in place of an attack.
+      command: what to record as the command that made the figures.
       **how: progress, save_interval, stop, on_event and num_devices, as `runs.session.session`.
 
     Raises:
@@ -69,6 +75,7 @@ def measure(
         kept = done.get("saved", {}).get("folder")
         if save_examples is None or str(save_examples) == kept:
             return done
+    session.journal.write("start", command=command)
     pair = sample.load()
     stages.tell_of_data(session, [pair.origin])
     x = pair.images.pixels()
@@ -92,16 +99,51 @@ def measure(
             "saved": adversarial_examples.save_both(save_examples, x, perturbed, about),
         }
     of_source, of_target = Perturbation("f_source"), Perturbation("f_target")
-    records = measured(
+    measures = {"alphas": both_directions(of_source, of_target, linearize=attack.linearize)}
+    if not attack.linearize:
+        measures |= {
+            "source_to_target": gallery.predictions(of_source, of_target.model),
+            "target_to_source": gallery.predictions(of_target, of_source.model),
+        }
+    everything = measured(
         session,
         "measure",
-        both_directions(of_source, of_target, linearize=attack.linearize),
+        passes.combine(measures),
         pair.models,
         x,
         deltas=perturbed,
         batch_size=batch_size,
     )
+    records = everything["alphas"]
+    if session.folder is not None and is_main():
+        save_gallery(session.folder, _kept(pair, everything, x, perturbed))
     directions = {name: record.summary() for name, record in records.items()}
     findings = {name: stages.record_findings(record) for name, record in records.items()}
     about = {"audit": audits, "findings": findings, "versions": versions()}
     return finish(session, {**found, **directions, **about})
+
+
+def _kept(
+    pair: Pair, found: Mapping[str, Any], x: np.ndarray, perturbed: Mapping[str, np.ndarray]
+) -> list[Carried]:
+    """What the page shows of single examples, both directions."""
+    kept = []
+    for name, record in found["alphas"].items():
+        attacked, receiving = name.split("_to_")
+        if name not in found:
+            kept.append(gallery.alpha1_alone(name, (attacked, receiving), record))
+            continue
+        by_role = dict(zip(("source", "target"), pair.class_names, strict=True))
+        kept.append(
+            gallery.carried(
+                name,
+                (attacked, receiving),
+                record,
+                classes=(by_role[attacked], by_role[receiving], pair.images.class_names),
+                x=x,
+                delta=perturbed[f"f_{attacked}"],
+                labels=pair.images.labels,
+                predicted=found[name],
+            )
+        )
+    return kept

@@ -56,6 +56,7 @@ def rank(
     level: float = 0.95,
     batch_size: int = 64,
     strict: bool = False,
+    command: str = "",
     **how: Any,
 ) -> dict[str, Any]:
     """Models ranked for the labelled images by every score that can be had, ready for JSON.
@@ -70,6 +71,7 @@ def rank(
       scores, by, draws, level: as `advknow.rank`.
       batch_size: images in one program.
       strict: whether a finding of a model's audit is an error.
+      command: what to record as the command that made the ranking.
       **how: progress, save_interval, stop and num_devices, as `runs.session.session`.
 
     Raises:
@@ -102,6 +104,7 @@ def rank(
     done = finished(session, "sentence", "rows")
     if done is not None:
         return done
+    session.journal.write("start", command=command)
     given = {
         name: collection.as_source(name, of, labelled)
         for name, of in collection.loaded(places).items()

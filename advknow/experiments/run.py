@@ -11,12 +11,13 @@ finished checkpoints, `unfinished/`.
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from advknow import models
-from advknow.experiments import results, stages, tasks
+from advknow.experiments import gallery, results, stages, tasks
 from advknow.experiments.config import ADDED, ExperimentConfig, Source
 from advknow.experiments.quantities import ALPHAS, QUANTITIES, Quantity, columns, shown
 from advknow.experiments.results import Results
@@ -25,6 +26,8 @@ from advknow.experiments.tasks import NothingCorrectError, Parts
 from advknow.models import Model
 from advknow.passes import devices, keys, memory
 from advknow.runs import files
+from advknow.runs.gallery import Carried, restored
+from advknow.runs.gallery import save as save_gallery
 from advknow.runs.records import long_records
 from advknow.runs.session import Session, claim, session
 from advknow.runs.versions import versions
@@ -106,8 +109,10 @@ def _attacked(of: _Run, name: str, f: ApplyFn, x: np.ndarray, one_hot: np.ndarra
     return Attacked(f, x, one_hot, stages.attacked(of.setting, name, f, x))
 
 
-def _row(of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked) -> dict[str, Any]:
-    """Everything of one source: its "row", its "audit" and the row once more as "records"."""
+def _row(
+    of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked
+) -> tuple[dict[str, Any], Carried]:
+    """Everything of one source: its "row", "audit", "records" and "findings"; what is kept."""
     config = of.config
     folder = stages.source_folder(of.folder, source.name)
     model = _model(source.model, parts, on.x.shape[1:], source.width)
@@ -115,7 +120,7 @@ def _row(of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked)
     f_source = model.bind(trained.variables)
     audit = stages.audited(of.setting, source.name, f_source, on.x)
     attacked = _attacked(of, source.name, f_source, on.x, on.one_hot)
-    measured, examples, findings = stages.measured(
+    measured = stages.measured(
         of.setting,
         source.name,
         attacked,
@@ -134,15 +139,41 @@ def _row(of: _Run, source: Source, parts: Parts, target: _Trained, on: Attacked)
             float(np.std(accuracies, ddof=1) / repeats**0.5) if repeats > 1 else None
         ),
         "source_accuracy": 100.0 * own.accuracy,
-        **measured,
+        **measured.columns,
         "model": source.model,
         "width": source.width,
         "num_params": model.num_params(),
         "similarity": source.similarity,
     }
-    counts = {"knowledge_transfer": repeats, "source_accuracy": own.n, **examples}
+    counts = {"knowledge_transfer": repeats, "source_accuracy": own.n, **measured.counts}
     records = long_records(row, target=config.target.label, counts=counts)
-    return {"row": row, "audit": audit, "records": records, "findings": findings}
+    classes = {"source": parts.class_names, "target": target.parts.class_names}
+    kept = _kept(config, source.name, classes, measured, attacked, on)
+    made = {"row": row, "audit": audit, "records": records, "findings": measured.findings}
+    return {**made, "kept": kept.names()}, kept
+
+
+def _kept(
+    config: ExperimentConfig,
+    name: str,
+    classes: Mapping[str, tuple[str, ...]],
+    measured: stages.Measured,
+    by: Attacked,
+    on: Attacked,
+) -> Carried:
+    """What the run's page shows of single examples of the source of that name."""
+    attacked, receiving = config.direction.split("_to_")
+    names = {"source": name, "target": "target"}
+    return gallery.carried(
+        name,
+        (names[attacked], names[receiving]),
+        measured.alphas,
+        classes=(classes[attacked], classes[receiving], classes["target"]),
+        x=on.x,
+        delta={"source": by, "target": on}[attacked].delta,
+        labels=on.one_hot.argmax(axis=1),
+        predicted=measured.predicted,
+    )
 
 
 def _fitting(
@@ -188,25 +219,25 @@ def _described(
 
 
 def _whole(of: _Run, made: dict[str, Any]) -> bool:
-    return "records" in made and set(columns(of.quantities)) <= set(made["row"])
+    return "kept" in made and set(columns(of.quantities)) <= set(made["row"])
 
 
 def _sources(
     of: _Run, sources: dict[str, Parts], target: _Trained, on: Attacked
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, tuple[dict[str, Any], Carried]]:
     """What `_row` gives of every source, by its name, each made once."""
     found = {}
     for source in of.config.sources:
         stage = f"row {source.name}"
         done = of.setting.session.unfinished.load(stage)
-        # One of other quantities lacks columns.
+        # One of other quantities, or of an earlier version, lacks something.
         if done is None or not _whole(of, done[1]):
-            made = _row(of, source, sources[source.name], target, on)
-            of.setting.session.unfinished.save(stage, dict, made, last=True)
+            made, kept = _row(of, source, sources[source.name], target, on)
+            of.setting.session.unfinished.save(stage, kept.arrays, made, last=True)
             of.setting.session.journal.write("row", **made["row"])
         else:
-            made = done[1]
-        found[source.name] = made
+            made, kept = done[1], restored(done[1]["kept"], done[0])
+        found[source.name] = made, kept
     return found
 
 
@@ -294,7 +325,8 @@ def run(
     one_hot = np.eye(len(target_parts.class_names))[target_parts.test.labels[indices]]
     on = _attacked(of, "target", target.model.bind(target.variables), x, one_hot)
     audits = {"target": stages.audited(setting, "target", on.f, x)}
-    of_sources = _sources(of, source_parts, target, on)
+    both = _sources(of, source_parts, target, on)
+    of_sources = {name: made for name, (made, _) in both.items()}
     found = Results(
         experiment=config.experiment,
         preset=config.preset,
@@ -312,6 +344,8 @@ def run(
         shown=shown(quantities),
     )
     began.journal.write("end")
+    if devices.is_main():
+        save_gallery(folder, [kept for _, kept in both.values()])
     return _written(found, folder, began)
 
 

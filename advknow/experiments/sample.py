@@ -24,6 +24,7 @@ class Pair(NamedTuple):
       source, target: (B, H, W, C) float32 in [0, 1] -> logits.
       num_outputs: of the target.
       images: the examples. origin: where they are from.
+      class_names: of the source's outputs and the target's; () where they are not known.
     """
 
     source: ApplyFn
@@ -31,6 +32,7 @@ class Pair(NamedTuple):
     num_outputs: int
     images: Dataset
     origin: tasks.Origin
+    class_names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def models(self) -> dict[str, ApplyFn]:
@@ -167,7 +169,14 @@ class Sample:
             seed=self.seed,
             cure="use --nocorrect_only to count all images",
         )
-        return Pair(of_source.f, of_target.f, specs[1].shape[1], test.take(indices), origin)
+        return Pair(
+            of_source.f,
+            of_target.f,
+            specs[1].shape[1],
+            test.take(indices),
+            origin,
+            (of_source.class_names, own_classes),
+        )
 
 
 def _same_shape(source: LoadedModel, target: LoadedModel) -> tuple[int, ...] | None:

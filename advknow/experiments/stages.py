@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from advknow import data
+from advknow import data, passes
 from advknow.alphas import Perturbation, Transferability, perturbations
 from advknow.audit import check_model, check_record
 from advknow.data import Dataset
-from advknow.experiments import quantities, tasks
+from advknow.experiments import gallery, quantities, tasks
 from advknow.experiments.config import ExperimentConfig, Source, Transfer
 from advknow.experiments.sample import Pair
 from advknow.models import Model
@@ -232,6 +232,22 @@ def attacked(of: Setting, name: str, f: ApplyFn, x: np.ndarray) -> np.ndarray:
     )
 
 
+class Measured(NamedTuple):
+    """What one pass over the examples gives of a source.
+
+    Attributes:
+      columns: of its row. counts: of how many examples each is a mean.
+      findings: what the alphas say against themselves.
+      alphas: their record. predicted: (N, 2, 2), as `gallery.predictions`.
+    """
+
+    columns: dict[str, float | None]
+    counts: dict[str, int]
+    findings: list[dict[str, Any]]
+    alphas: Transferability
+    predicted: np.ndarray
+
+
 def measured(
     of: Setting,
     name: str,
@@ -240,22 +256,33 @@ def measured(
     *,
     direction: str,
     measures: tuple[quantities.Quantity, ...],
-) -> tuple[dict[str, float | None], dict[str, int], list[dict[str, Any]]]:
-    """A source's columns from one pass over the examples; of how many each is a mean; findings."""
-    found = whole_pass(
+) -> Measured:
+    """Everything that is measured of a source and the target, in one pass over the examples."""
+    first, second = (f"f_{role}" for role in direction.split("_to_"))
+    both = passes.combine(
+        {
+            "quantities": quantities.measure(measures, direction),
+            "predicted": gallery.predictions(Perturbation(first), second),
+        }
+    )
+    record = whole_pass(
         of.session,
         f"measure {name}",
-        quantities.measure(measures, direction),
+        both,
         {"f_source": source.f, "f_target": target.f},
         target.x,
         y=target.one_hot,
         deltas={"f_source": source.delta, "f_target": target.delta},
         batch_size=of.batch_size,
     )
-    return (
+    found = record["quantities"]
+    alphas = found[quantities.ALPHAS.name]
+    return Measured(
         quantities.row(measures, found),
         quantities.examples(measures, found),
-        record_findings(found[quantities.ALPHAS.name]),
+        record_findings(alphas),
+        alphas,
+        record["predicted"],
     )
 
 

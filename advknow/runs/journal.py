@@ -15,7 +15,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from advknow.passes import devices
@@ -76,14 +76,8 @@ class Journal:
 
     def seconds(self) -> dict[str, float]:
         """Seconds of every stage, over all sessions of the run."""
-        found: dict[str, float] = {}
         path = self._path
-        if path is None:
-            return found
-        for event in devices.agreed("seconds", lambda: read(path)):
-            if event["kind"] == "stage":
-                found[event["stage"]] = found.get(event["stage"], 0.0) + event["seconds"]
-        return {stage: round(total, 3) for stage, total in found.items()}
+        return {} if path is None else seconds(devices.agreed("seconds", lambda: read(path)))
 
 
 def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -93,6 +87,15 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         with contextlib.suppress(json.JSONDecodeError):
             events.append(json.loads(line))
     return events
+
+
+def seconds(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Seconds of every stage of a journal, over all sessions of the run."""
+    found: dict[str, float] = {}
+    for event in events:
+        if event["kind"] == "stage":
+            found[event["stage"]] = found.get(event["stage"], 0.0) + event["seconds"]
+    return {stage: round(total, 3) for stage, total in found.items()}
 
 
 def _end_half_a_line(path: pathlib.Path) -> None:
