@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from advknow.report import tables
+from advknow.report import answers, tables
 
 MEASURED = (
     "alpha1",
@@ -19,14 +19,15 @@ MEASURED = (
 
 
 def measured(found: Mapping[str, Any]) -> str:
-    """The table of measure.json, both directions, squares and norms by their names; the audit."""
-    rows = [["direction", *MEASURED]]
-    for direction in ("source_to_target", "target_to_source"):
-        values = (found[direction].get(name) for name in MEASURED)
-        shown = (tables.number(value, 4) for value in values)
-        rows.append([direction, *shown])
+    """The answer; measure.json as a table, a column a direction, norms and squares; the audit."""
+    directions = ("source_to_target", "target_to_source")
+    rows = [["", *directions]]
+    for name in MEASURED:
+        values = (found[direction].get(name) for direction in directions)
+        rows.append([name, *(tables.number(value, 4) for value in values)])
+    answer = tables.wrapped(answers.measure(found).sentence)
     findings = tables.findings(found.get("findings", {}))
-    return "\n".join([*tables.aligned(rows), *tables.audit(found["audit"]), *findings])
+    return "\n".join([answer, "", *tables.aligned(rows), *tables.audit(found["audit"]), *findings])
 
 
 def record(found: Mapping[str, Any]) -> str:

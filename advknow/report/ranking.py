@@ -39,7 +39,7 @@ def text(found: Mapping[str, Any]) -> str:
         f"  {found['titles'][s].ljust(width)}  {_brief(said)}"
         for s, said in found["sentences"].items()
     ]
-    rest = [*_left_out(found), *filter(None, [found["trust"]]), *tables.audit(found["audit"])]
+    rest = [*left_out(found), *filter(None, [found["trust"]]), *tables.audit(found["audit"])]
     return "\n".join([*lines, "", *rest])
 
 
@@ -59,7 +59,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _left_out(found: Mapping[str, Any]) -> list[str]:
+def left_out(found: Mapping[str, Any]) -> list[str]:
     """Why scores are left out: a line a reason and set of sources."""
     reasons: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     whole = tuple(found["sources"])

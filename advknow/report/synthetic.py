@@ -1,9 +1,12 @@
 """The synthetic experiment's table and figure, from the content of its results.json."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from advknow.report import answers, tables
 
 SOURCE_TO_TARGET, TARGET_TO_SOURCE, LEFT, LOSS = "#4477aa", "#ee6677", "#228833", "#777777"
 
@@ -16,27 +19,38 @@ HEADERS = (
     ("alpha1_alpha2_S_T", "alpha1*alpha2 S->T"),
     ("alpha1_alpha2_T_S", "T->S"),
     ("gradient_matching", "GMD"),
-    ("loss_f_S", "loss f_S"),
-    ("loss_f_T", "loss f_T"),
+    ("loss_f_S", "loss S"),
+    ("loss_f_T", "loss T"),
+)
+# The same where a title stands alone, as when rows become cards.
+TITLES = tuple(
+    (name, f"{name.removesuffix('_T_S').replace('_alpha2', '*alpha2')} T → S")
+    if title == "T->S"
+    else (name, title.replace("S->T", "S → T"))
+    for name, title in HEADERS
 )
 
 
 def text(results: dict[str, Any]) -> str:
     """The rows as a table for a terminal, and what its numbers are."""
-    lines = ["  ".join(f"{header:>6}" for _, header in HEADERS)]
+    lines = [tables.wrapped(answers.synthetic(results).sentence), ""]
+    lines.append("  ".join(f"{header:>6}" for _, header in HEADERS))
     for row in results["rows"]:
         cells = (
             f"{row[name]:{max(len(header), 6)}.{1 if name == 'scale' else 4}f}"
             for name, header in HEADERS
         )
         lines.append("  ".join(cells))
-    settings = results["settings"]
-    lines.append(
-        f"attack {settings['level']} (0 the strongest), n = {results['n']}, "
+    return "\n".join([*lines, tables.wrapped(note(results))])
+
+
+def note(results: Mapping[str, Any]) -> str:
+    """What the numbers of the table are."""
+    return (
+        f"attack {results['settings']['level']} (0 the strongest), n = {results['n']}, "
         f"{results['n_degenerate']} without direction; alpha2 and alpha1*alpha2 are norms, not "
         "squares; GMD of f_T by g∘f_S, H = I; loss after re-solving the last layer of f_S."
     )
-    return "\n".join(lines)
 
 
 def figure(results: dict[str, Any]) -> Figure:

@@ -1,11 +1,14 @@
 """The results as the poster prints them, with n, standard errors and the poster's own figures."""
 
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from advknow.experiments.results import Results
-from advknow.report import poster
+from advknow.report import answers, poster
 
+# Of a terminal.
+WIDTH = 100
 ARROWS = {"target_to_source": "T -> S", "source_to_target": "S -> T"}
 FIRST_COLUMN = {"adv2know": "source", "know2adv": "similarity"}
 BASELINES = {
@@ -29,16 +32,19 @@ def _header(results: Results) -> list[str]:
         "n",
         "degenerate",
         "alpha1>1",
-        "poster: transfer %",
-        "alpha1",
-        "alpha2²",
-        "(alpha1*alpha2)²",
     ]
 
 
+# Where a line of a terminal has no room for them.
+_SHORT = {"source %": "own %", "degenerate": "left out", "alpha1>1": ">1"}
+_SHORT_NOTE = (
+    "own %: accuracy on the source's own test part; left out: degenerate; >1: alpha1>1, which "
+    "proves the attack on the receiving model no maximiser."
+)
+
+
 def _cells(results: Results, row: dict[str, Any]) -> list[str]:
-    published = poster.TABLES.get(results.experiment, {}).get(row["source"])
-    cells = [
+    return [
         row["source"],
         _with_error(row["knowledge_transfer"], row["knowledge_transfer_se"], 1),
         f"{row['source_accuracy']:.1f}",
@@ -50,10 +56,35 @@ def _cells(results: Results, row: dict[str, Any]) -> list[str]:
         str(row["n_degenerate"]),
         str(row["n_alpha1_above_one"]),
     ]
+
+
+_POSTER_HEADER = ["transfer %", "alpha1", "alpha2²", "(alpha1*alpha2)²"]
+POSTER_NOTE = "What the poster prints, of other data, sizes and tasks: for orientation."
+
+
+def _published(results: Results, row: dict[str, Any]) -> list[str] | None:
+    """The poster's figures of that source; None where it has none."""
+    published = poster.TABLES.get(results.experiment, {}).get(row["source"])
     if published is None:
-        return cells + ["-"] * 4
+        return None
     transfer, alpha1, alpha2, product = published
-    return [*cells, f"{transfer:.2f}", f"{alpha1:.2f}", f"{alpha2:.2f}", f"{product:.3f}"]
+    return [f"{transfer:.2f}", f"{alpha1:.2f}", f"{alpha2:.2f}", f"{product:.3f}"]
+
+
+def _poster(results: Results) -> list[str]:
+    """The poster's figures under the table; [] where it has none."""
+    first = FIRST_COLUMN.get(results.experiment, "source")
+    found = [(row["source"], _published(results, row)) for row in results.rows]
+    rows = [[source, *published] for source, published in found if published is not None]
+    if not rows:
+        return []
+    notes = f"{POSTER_NOTE} {poster.NOTES[results.experiment]}".strip()
+    return [wrapped(notes), *aligned([[first, *_POSTER_HEADER], *rows]), ""]
+
+
+def wrapped(text: str) -> str:
+    """The text in lines that fit a terminal."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
@@ -93,7 +124,7 @@ def notes(results: Results) -> list[str]:
     attack = results.settings["attack"]
     target = results.target
     repeats = results.settings["transfer"]["repeats"]
-    lines = [
+    return [
         f"Direction {ARROWS[results.direction]}; {attack['name'].upper()} eps = {attack['eps']:g} "
         f"in [0, 1] pixel units; n correctly classified target test images of "
         f"{target['n_test']}; target accuracy {target['accuracy']:.1f} %.",
@@ -105,10 +136,12 @@ def notes(results: Results) -> list[str]:
             if repeats > 1
             else "transfer none (a single run)."
         ),
-        "alpha1>1 counts examples that prove the attack on the receiving model no maximiser.",
     ]
-    note = poster.NOTES.get(results.experiment)
-    return [*lines, note] if note else lines
+
+
+ABOVE_ONE_NOTE = (
+    "alpha1>1 counts examples that prove the attack on the receiving model no maximiser."
+)
 
 
 def _chain(results: Results) -> list[list[str]]:
@@ -137,7 +170,13 @@ CHAIN_NOTE = (
 
 
 def _render(results: Results, layout: Callable[[list[list[str]]], list[str]]) -> list[str]:
-    return layout([_header(results), *(_cells(results, row) for row in results.rows)])
+    """The table with the poster's figures beside ours, where lines are as long as they must be."""
+    header = [*_header(results), f"poster: {_POSTER_HEADER[0]}", *_POSTER_HEADER[1:]]
+    rows = [
+        [*_cells(results, row), *(_published(results, row) or ["-"] * len(_POSTER_HEADER))]
+        for row in results.rows
+    ]
+    return layout([header, *rows])
 
 
 def _render_chain(results: Results, layout: Callable[[list[list[str]]], list[str]]) -> list[str]:
@@ -145,7 +184,7 @@ def _render_chain(results: Results, layout: Callable[[list[list[str]]], list[str
     return [CHAIN_NOTE, "", *layout(rows), ""] if rows else []
 
 
-def audit(audits: dict[str, dict[str, Any]]) -> list[str]:
+def audit(audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the audits found, a line a finding; one line where they found nothing."""
     lines = [
         f"audit: {name}: {finding['name']}: {finding['message']}"
@@ -183,18 +222,22 @@ def times(results: Results) -> str:
 
 
 def text(results: Results) -> str:
-    """The table, its notes and the correlations, for a terminal."""
+    """The answer, the table, its notes and the correlations, for a terminal."""
     title = f"{results.experiment} ({results.preset}, seed {results.seed})"
+    answer = answers.experiment(results)
+    header = [_SHORT.get(name, name) for name in _header(results)]
     return "\n".join(
         [
-            title,
-            *_render(results, aligned),
+            f"{title}: {answer.question}",
+            wrapped(answer.sentence),
             "",
-            *notes(results),
+            *aligned([header, *(_cells(results, row) for row in results.rows)]),
+            *map(wrapped, [_SHORT_NOTE, *notes(results)]),
             "",
-            *_render_chain(results, aligned),
+            *_poster(results),
+            *map(wrapped, _render_chain(results, aligned)),
             "Correlation with knowledge transfer over the rows, two-sided exact permutation p:",
-            *_correlation_lines(results),
+            *map(wrapped, _correlation_lines(results)),
             "",
         ]
     )
@@ -213,7 +256,9 @@ def markdown(results: Results) -> str:
             "",
             *_render(results, _markdown),
             "",
-            " ".join(notes(results)),
+            " ".join(
+                [*notes(results), ABOVE_ONE_NOTE, poster.NOTES.get(results.experiment, "")]
+            ).strip(),
             "",
             *_render_chain(results, _markdown),
             "Correlation with knowledge transfer over the rows, two-sided exact permutation p:",
