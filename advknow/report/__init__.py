@@ -1,5 +1,7 @@
 """Results into tables and figures, for people; no JAX code.
 
+answers     what was asked, the answer in one sentence, what to do next
+pages       report.html: a page for every run
 poster      the figures that the poster prints
 tables      text and Markdown tables of the experiments, the poster's figures beside ours
 figures     the experiments' pictures

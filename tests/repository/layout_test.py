@@ -21,6 +21,8 @@ RESERVED = {
     "sklearn": ("data", "scores"),
     "matplotlib": ("report", "data"),
     "PIL": ("data",),
+    "jinja2": ("report",),
+    "markupsafe": ("report",),
     "orbax": ("runs",),
     "optax": ("training", "synthetic", "benchmark"),
     "torch": ("benchmark", "models"),
