@@ -3,7 +3,7 @@
     python -m launch.chain --source=runs/a/target --target=runs/b/target --workdir=runs/chain
 
 Prints every link with its numbers and the slack of each inequality; writes chain.json, the picture
-with the numbers on its arrows (figure.png) and the map of A2 (attacks.png).
+with the numbers on its arrows (figure.png), the map of A2 (attacks.png) and the page report.html.
 """
 
 import pathlib
@@ -23,8 +23,8 @@ flags.adopt_module_key_flags(pair)
 def main() -> None:
     """Reads the flags, measures, prints, draws."""
     from advknow.experiments.chain import chain
+    from advknow.report import answers, figures, pages, tables
     from advknow.report import chain as report
-    from advknow.report import figures, tables
 
     before = pair.written("chain.json")
     found = chain(
@@ -34,16 +34,20 @@ def main() -> None:
         batch_size=BATCH_SIZE.value,
         **pair.how(),
     )
+    answer = answers.chain(found)
+    print(tables.wrapped(answer.sentence))
     print(report.text(found["chain"]))
-    print("\n".join(tables.audit(found["audit"])))
+    print("\n".join([*tables.audit(found["audit"]), *answer.lines()]))
     if pair.WORKDIR.value is None or not app.is_main():
         return
     folder = pathlib.Path(pair.WORKDIR.value)
     names = {name: pathlib.Path(found[name]).name for name in ("source", "target")}
     figures.save(report.figure(found["chain"], **names), folder / "figure.png")
     figures.save(report.heat_map(found["chain"]), folder / "attacks.png")
+    pages.write(folder)
     same = before is not None and before == pair.written("chain.json")
-    print(f"{'finished before; ' * same}chain.json, figure.png and attacks.png are in {folder}")
+    files = "chain.json, report.html, figure.png and attacks.png"
+    print(f"{'finished before; ' * same}{files} are in {folder}")
 
 
 if __name__ == "__main__":

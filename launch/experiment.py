@@ -120,7 +120,7 @@ def main(experiment: str, usage: str, slips: Callable[[], dict[str, bool]] = lam
 
     def run() -> None:
         from advknow.experiments.run import run as run_experiment
-        from advknow.report import figures, tables
+        from advknow.report import answers, figures, pages, tables
 
         config = configuration(preset(experiment, PRESET.value, **slips()))
         workdir = WORKDIR.value
@@ -138,12 +138,13 @@ def main(experiment: str, usage: str, slips: Callable[[], dict[str, bool]] = lam
         if app.is_main():
             figure = pathlib.Path(workdir) / "figure.png"
             figures.save(figures.experiment_figure(results), figure)
+            pages.write(workdir)
         print(tables.text(results))
         print("\n".join([*tables.audit(results.audit), *tables.findings(results.findings)]))
         if not app.QUIET.value:
             print(tables.times(results))
-        print(
-            f"results.json, results.csv, records.csv, config.json and figure.png are in {workdir}"
-        )
+        print("\n".join(answers.experiment(results, workdir).lines()))
+        names = "report.html, results.json, results.csv, records.csv, config.json and figure.png"
+        print(f"{names} are in {workdir}")
 
     app.run(run, usage=usage, resumes=lambda: True)

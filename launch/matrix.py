@@ -3,7 +3,8 @@
     python -m launch.matrix --models=runs/a,runs/b,mine=my_module:make --dataset=digits
 
 A model is a checkpoint folder or MODULE:CALLABLE; NAME=PLACE names it. Each is attacked once.
-Prints (K, K) tables, source in rows; writes matrix.csv, matrix.json and matrix.png into --workdir.
+Prints (K, K) tables, source in rows; writes matrix.csv, matrix.json, matrix.png and
+report.html into --workdir.
 """
 
 from absl import flags
@@ -23,7 +24,7 @@ flags.adopt_module_key_flags(collection)
 def main() -> None:
     """Reads the flags, measures, prints, draws."""
     from advknow.experiments.matrix import matrix
-    from advknow.report import figures
+    from advknow.report import figures, pages
     from advknow.report import matrix as report
 
     found = matrix(
@@ -36,7 +37,8 @@ def main() -> None:
     print(report.text(found))
     if (folder := collection.folder()) is not None:
         figures.save(report.figure(found), folder / "matrix.png")
-        print(f"matrix.json, matrix.csv and matrix.png are in {folder}")
+        pages.write(folder)
+        print(f"matrix.json, matrix.csv, report.html and matrix.png are in {folder}")
 
 
 if __name__ == "__main__":

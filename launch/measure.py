@@ -3,7 +3,8 @@
     python -m launch.measure --source=runs/a/target --target=runs/b/target --dataset=digits
 
 The models are folders that launch.train, launch.finetune, launch.adv2know or launch.know2adv wrote,
-or MODULE:CALLABLE. Prints a table (squares and norms) and writes measure.json into --workdir.
+or MODULE:CALLABLE. Prints a table (squares and norms) and writes measure.json and the page
+report.html into --workdir.
 """
 
 from absl import flags
@@ -42,7 +43,7 @@ def main() -> None:
     """Reads the flags, measures, prints."""
     from advknow.attacks import Named
     from advknow.experiments.measure import measure
-    from advknow.report import commands
+    from advknow.report import answers, commands, pages
 
     before = pair.written("measure.json")
     attack = Named(ATTACK.value, EPS.value, NUM_STEPS.value, INDEX.value, OBJECTIVE.value)
@@ -56,9 +57,14 @@ def main() -> None:
         **pair.how(),
     )
     print(commands.measured(found))
-    if pair.resumes():
+    print("\n".join(answers.measure(found).lines()))
+    if pair.WORKDIR.value is not None:
+        if app.is_main():
+            pages.write(pair.WORKDIR.value)
         same = before is not None and before == pair.written("measure.json")
-        print(f"{'finished before; ' * same}measure.json is in {pair.WORKDIR.value}")
+        print(
+            f"{'finished before; ' * same}measure.json and report.html are in {pair.WORKDIR.value}"
+        )
 
 
 if __name__ == "__main__":

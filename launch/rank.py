@@ -5,8 +5,8 @@
 A source is a checkpoint folder, MODULE:CALLABLE, or an .npz with features, logits and labels of the
 images that --export writes, from any framework (then nothing that needs a gradient is computed).
 NAME=PLACE names it. With --target, the target's own model, also CKA, RSA, FMD, rho², GMD and the
-alphas. Prints the order first, with what cannot be told apart; writes ranking.csv, ranking.json and
-ranking.png into --workdir.
+alphas. Prints the order first, with what cannot be told apart; writes ranking.csv, ranking.json,
+ranking.png and report.html into --workdir.
 """
 
 from absl import flags
@@ -47,7 +47,7 @@ def main() -> None:
     """Reads the flags, ranks, prints, draws."""
     from advknow.experiments.collection import write_examples
     from advknow.experiments.rank import rank
-    from advknow.report import figures
+    from advknow.report import figures, pages
     from advknow.report import ranking as report
 
     images = collection.images(PART.value)
@@ -71,7 +71,8 @@ def main() -> None:
     print(report.text(found))
     if (folder := collection.folder()) is not None:
         figures.save(report.figure(found), folder / "ranking.png")
-        print(f"ranking.json, ranking.csv and ranking.png are in {folder}")
+        pages.write(folder)
+        print(f"ranking.json, ranking.csv, report.html and ranking.png are in {folder}")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 
 The first form generates data, trains both networks and measures ten steps; the second measures on
 given files: data with X (n, N) and Y (d, N), weights with target_, source_ and deviate_ W1, b1, W2,
-b2. Writes config.json, results.csv (the columns of the authors' tables), results.json and
-figure.png; the first form data.npz and weights.npz too. Prints the table.
+b2. Writes config.json, results.csv (the columns of the authors' tables), results.json, figure.png
+and report.html; the first form data.npz and weights.npz too. Prints the table.
 """
 
 from absl import flags
@@ -40,7 +40,7 @@ flags.adopt_module_key_flags(app)
 
 def main() -> None:
     """Reads the flags, runs, prints the table and draws the figure."""
-    from advknow.report import figures
+    from advknow.report import answers, figures, pages
     from advknow.report import synthetic as report
     from advknow.synthetic import experiment as synthetic
 
@@ -75,8 +75,11 @@ def main() -> None:
         command=app.command(),
     ).to_dict()
     figures.save(report.figure(results), f"{WORKDIR.value}/figure.png")
+    pages.write(WORKDIR.value)
     print(report.text(results))
-    print(f"results.csv, results.json, config.json and figure.png are in {WORKDIR.value}")
+    print("\n".join(answers.synthetic(results).lines()))
+    names = "report.html, results.csv, results.json, config.json and figure.png"
+    print(f"{names} are in {WORKDIR.value}")
 
 
 if __name__ == "__main__":
