@@ -16,7 +16,8 @@ import advknow
 from advknow import adapters, attacks, inner_product, losses, matching, precision, training
 from advknow.convolution import winograd
 from advknow.training import sgd
-from advknow.training.objective import WholeModel
+from advknow.training.forward import WholeModel
+from advknow.training.state import create_state
 
 KEY = jax.random.key(0)
 # One a line of StableHLO, with the precision of both operands.
@@ -159,7 +160,7 @@ def test_training_is_as_precise_as_it_is_told(name, asked, expected, lowered):
     model = small(name)
     variables = living_variables(model)
     config = training.TrainConfig(epochs=1, batch_size=4, matmul_precision=asked)
-    state = sgd.create_state(
+    state = create_state(
         variables["params"], variables.get("batch_stats", {}), config, jax.random.key(1)
     )
     images = (255 * _images(name)).astype(np.uint8)

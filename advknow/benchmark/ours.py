@@ -12,8 +12,9 @@ from advknow.alphas import Transferability, from_deltas, perturb
 from advknow.benchmark.setting import Setting
 from advknow.generalized import Generalized
 from advknow.training import sgd
-from advknow.training.objective import WholeModel
-from advknow.training.sgd import TrainConfig, TrainState
+from advknow.training.config import TrainConfig
+from advknow.training.forward import WholeModel
+from advknow.training.state import TrainState, create_state
 
 
 def attack(setting: Setting, of: int = 0) -> np.ndarray:
@@ -68,7 +69,7 @@ def training(setting: Setting, *, images: np.ndarray, labels: np.ndarray) -> Tra
     config = TrainConfig(
         epochs=1, batch_size=setting.sizes.train_batch, activations=setting.activations
     )
-    state = sgd.create_state(
+    state = create_state(
         variables["params"], variables.get("batch_stats", {}), config, jax.random.key(0)
     )
     forward = WholeModel(setting.model, None, setting.activations)
@@ -87,7 +88,7 @@ def training_on_a_constant_batch(setting: Setting) -> Callable[[], TrainState]:
     rate, total = jnp.float32(config.learning_rate), jnp.float32(sizes.train_steps)
 
     def run() -> TrainState:
-        state = sgd.create_state(
+        state = create_state(
             variables["params"], variables.get("batch_stats", {}), config, jax.random.key(0)
         )
         for _ in range(sizes.train_steps):

@@ -27,7 +27,7 @@ from advknow.runs import checkpoints
 from advknow.runs.session import Session, save_checkpoint
 from advknow.runs.session import measured as whole_pass
 from advknow.training import TrainConfig, evaluate, fine_tune, fit
-from advknow.training.objective import Augment
+from advknow.training.forward import Augment
 from advknow.typing import ApplyFn, Array, AttackFn, PyTree
 
 # Enough to tell a broken model from a sound one, at a cost of a few seconds; and where a batch of

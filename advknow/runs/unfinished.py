@@ -22,7 +22,7 @@ import numpy as np
 
 from advknow.passes import State, devices
 from advknow.runs import checkpoints, snapshots
-from advknow.training.sgd import TrainState
+from advknow.training.state import TrainState
 from advknow.typing import PyTree
 
 FOLDER = "unfinished"

@@ -20,15 +20,16 @@ from advknow.data import Dataset
 from advknow.models import Model
 from advknow.passes import devices
 from advknow.training import sgd
+from advknow.training.config import TrainConfig
 from advknow.training.evaluation import check_dataset, extract_features
-from advknow.training.objective import (
+from advknow.training.forward import (
     Augment,
     HeadOnFeatures,
     HeadOnImages,
     WholeModel,
     check_augment,
 )
-from advknow.training.sgd import TrainConfig
+from advknow.training.state import OnStep, Restore, create_state, init_key, resumed
 from advknow.typing import Array, PyTree, Sharding
 
 METHODS = ("last_layer", "all", "closed_form")
@@ -50,8 +51,8 @@ def fine_tune(
     progress: sgd.Progress | None = None,
     progress_steps: int | None = None,
     sharding: Sharding = None,
-    restore: sgd.Restore | None = None,
-    on_step: sgd.OnStep | None = None,
+    restore: Restore | None = None,
+    on_step: OnStep | None = None,
 ) -> tuple[Model, PyTree]:
     """Transfers a trained model to new classes; the variables are those after the last step.
 
@@ -117,7 +118,7 @@ def fine_tune(
         on_step=on_step,
         sharding=sharding,
     )
-    first = new_model.new_head(sgd.init_key(key))
+    first = new_model.new_head(init_key(key))
     start = new_model.with_head(variables, first["kernel"], first["bias"])
     batch_stats = start.get("batch_stats", {})
     if method == "all":
@@ -145,15 +146,15 @@ def _descended(
     labels: np.ndarray,
     config: TrainConfig,
     key: Array,
-    restore: sgd.Restore | None,
+    restore: Restore | None,
     progress: sgd.Progress | None,
     progress_steps: int | None,
-    on_step: sgd.OnStep | None,
+    on_step: OnStep | None,
     sharding: Sharding,
 ) -> tuple[PyTree, PyTree]:
     """The parameters and batch_stats after the last step."""
-    start = sgd.create_state(params, batch_stats, config, key)
-    state = sgd.resumed(start, restore, sgd.total_steps(config, len(inputs)))
+    start = create_state(params, batch_stats, config, key)
+    state = resumed(start, restore, sgd.total_steps(config, len(inputs)))
     steps = sgd.epochs(
         state,
         forward,

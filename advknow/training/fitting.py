@@ -14,9 +14,19 @@ from advknow.data import Dataset
 from advknow.models import Model
 from advknow.passes import devices
 from advknow.training import sgd
+from advknow.training.config import TrainConfig
 from advknow.training.evaluation import check_dataset, evaluate
-from advknow.training.objective import Augment, WholeModel, check_augment
-from advknow.training.sgd import TrainConfig
+from advknow.training.forward import Augment, WholeModel, check_augment
+from advknow.training.state import (
+    Best,
+    OnStep,
+    Restore,
+    TrainState,
+    copy,
+    create_state,
+    init_key,
+    resumed,
+)
 from advknow.typing import Array, PyTree, Sharding
 
 
@@ -48,8 +58,8 @@ def fit(
     progress: sgd.Progress | None = None,
     progress_steps: int | None = None,
     sharding: Sharding = None,
-    restore: sgd.Restore | None = None,
-    on_step: sgd.OnStep | None = None,
+    restore: Restore | None = None,
+    on_step: OnStep | None = None,
 ) -> FitResult:
     """Trains a model from new parameters; returns the best of its epochs by validation.
 
@@ -83,15 +93,15 @@ def fit(
     """
     _check_fit(model, train, validation, config, augment, progress_steps)
     forward = WholeModel(model, augment, config.activations)
-    variables = model.init(sgd.init_key(key))
-    start = sgd.create_state(variables["params"], variables.get("batch_stats", {}), config, key)
+    variables = model.init(init_key(key))
+    start = create_state(variables["params"], variables.get("batch_stats", {}), config, key)
     variables = forward.variables(start.params, start.batch_stats)
-    start = start._replace(best=sgd.Best(sgd.copy(variables), jnp.int32(-1), jnp.int32(0)))
-    state = sgd.resumed(start, restore, sgd.total_steps(config, len(train)))
+    start = start._replace(best=Best(copy(variables), jnp.int32(-1), jnp.int32(0)))
+    state = resumed(start, restore, sgd.total_steps(config, len(train)))
     best, history = state.best, []
     assert best is not None
 
-    def with_best(state: sgd.TrainState) -> None:
+    def with_best(state: TrainState) -> None:
         if on_step is not None:
             on_step(state._replace(best=best))
 
@@ -112,7 +122,7 @@ def fit(
         correct = int(evaluate(model, variables, validation, sharding=sharding).correct.sum())
         record = dataclasses.replace(record, validation_accuracy=correct / len(validation))
         if correct >= int(best.correct):
-            best = sgd.Best(sgd.copy(variables), jnp.int32(correct), jnp.int32(record.epoch))
+            best = Best(copy(variables), jnp.int32(correct), jnp.int32(record.epoch))
         history.append(record)
         sgd.report(progress, record, config)
         with_best(state)

@@ -13,113 +13,23 @@ program of its own would take longer to compile.
 
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from advknow import precision, validate
-from advknow.models.model import ACTIVATIONS
+from advknow import precision
 from advknow.passes import devices, keys
+from advknow.training.config import TrainConfig
+from advknow.training.forward import Forward
+from advknow.training.state import ORDER, STEP, OnStep, TrainState, optimizer_of
 from advknow.typing import Array, PyTree, Sharding
 
-SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("default", "high", "highest")
-# The independent streams that a training draws from its one key.
-_INIT, _ORDER, _STEP = 0, 1, 2
-
 Progress = Callable[[dict[str, Any]], None]
-# Called with a TrainState; its arrays are valid during the call only.
-OnStep = Callable[["TrainState"], None]
-# Given the state before the first step, returns the one to go on from, or None to begin with it.
-Restore = Callable[["TrainState"], "TrainState | None"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Settings of SGD; the defaults are the poster's (theory.md section 6).
-
-    Attributes:
-      epochs: passes over the data.
-      batch_size: examples a step. What is left of an epoch after the last whole batch is dropped
-        (other examples in every epoch); a smaller data set gives one batch of all.
-      learning_rate: at the first step.
-      momentum: in [0, 1).
-      weight_decay: added to the gradient, before the momentum, for every parameter.
-      schedule: "cosine", from learning_rate to 0 over all steps, or "constant".
-      activations: "float32" or "bfloat16", the dtype in which a backbone's layers compute while it
-        is trained. Parameters, batch norm's statistics, features, logits, loss and everything
-        in evaluation mode are float32 either way.
-      matmul_precision: of float32 products while it is trained: "default" is JAX's, fewer bits on
-        GPUs and TPUs and float32's on CPUs; "high", "highest" as `jax.default_matmul_precision`.
-    """
-
-    epochs: int
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    schedule: str = "cosine"
-    activations: str = "float32"
-    matmul_precision: str = "default"
-
-    def __post_init__(self) -> None:
-        validate.integer("epochs", self.epochs, minimum=1)
-        validate.integer("batch_size", self.batch_size, minimum=1)
-        validate.number("learning_rate", self.learning_rate, above=0)
-        validate.number("momentum", self.momentum, minimum=0, maximum=math.nextafter(1, 0))
-        validate.number("weight_decay", self.weight_decay, minimum=0)
-        validate.choice("schedule", self.schedule, SCHEDULES)
-        validate.choice("activations", self.activations, ACTIVATIONS)
-        validate.choice("matmul_precision", self.matmul_precision, PRECISIONS)
-
-
-class Best(NamedTuple):
-    """The best variables so far: `correct` of the validation examples, after `epoch`."""
-
-    variables: PyTree
-    correct: Array
-    epoch: Array
-
-
-class TrainState(NamedTuple):
-    """All that a training needs to go on: a pytree of arrays.
-
-    Attributes:
-      params: what is trained.
-      batch_stats: running statistics of batch norm, {} without.
-      opt_state: optax's.
-      step: () int32, steps done.
-      sums: (2,) float32, the loss and the correct predictions summed over this epoch's steps.
-      key: the training's one key.
-      best: by validation, or None where there is no validation.
-    """
-
-    params: PyTree
-    batch_stats: PyTree
-    opt_state: PyTree
-    step: Array
-    sums: Array
-    key: Array
-    best: Best | None = None
-
-
-class Forward(Protocol):
-    """What is trained (`advknow.training.objective`), hashable by value.
-
-    Equal ones share one compiled step.
-
-    (params, batch_stats, frozen, inputs, key) -> (logits (B, k), batch_stats).
-    """
-
-    def __call__(
-        self, params: PyTree, batch_stats: PyTree, frozen: PyTree, inputs: Array, key: Array, /
-    ) -> tuple[Array, PyTree]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,76 +44,9 @@ class EpochRecord:
     steps_per_second: float = dataclasses.field(default=0.0, compare=False)
 
 
-def init_key(key: Array) -> Array:
-    """The key from which new parameters are drawn; independent of the training's other draws."""
-    return jax.random.fold_in(keys.typed(key), _INIT)
-
-
-@jax.jit
-def copy(tree: PyTree) -> PyTree:
-    """Copies of the arrays: a step gives up the buffers of the state that it gets."""
-    return jax.tree.map(jnp.copy, tree)
-
-
-def create_state(
-    params: PyTree, batch_stats: PyTree, config: TrainConfig, key: Array
-) -> TrainState:
-    """The state before the first step; `params` and `batch_stats` are copied."""
-    params, batch_stats, key = jax.tree.map(_copied, (params, batch_stats, keys.typed(key)))
-    start = functools.partial(_start, momentum=config.momentum, weight_decay=config.weight_decay)
-    spec = jax.eval_shape(start, params, batch_stats, key)
-    # What is not given begins with 0, momentum too: nothing is compiled for it.
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), spec._replace(key=None))
-    return jax.device_put(zeros)._replace(params=params, batch_stats=batch_stats, key=key)
-
-
-def _copied(array: Array) -> Array:
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        words = jax.device_put(np.array(jax.random.key_data(array)))
-        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(array))
-    return jax.device_put(np.array(array))
-
-
-def _start(
-    params: PyTree, batch_stats: PyTree, key: Array, *, momentum: float, weight_decay: float
-) -> TrainState:
-    return TrainState(
-        params=params,
-        batch_stats=batch_stats,
-        opt_state=_optimizer(momentum, weight_decay).init(params),
-        step=jnp.zeros((), jnp.int32),
-        sums=jnp.zeros(2, jnp.float32),
-        key=key,
-    )
-
-
 def total_steps(config: TrainConfig, n: int) -> int:
     """Steps of all epochs over n examples."""
     return config.epochs * (n // min(config.batch_size, n))
-
-
-def resumed(start: TrainState, restore: Restore | None, total: int) -> TrainState:
-    """What `restore` makes of the state before the first step, or that state itself.
-
-    Raises:
-      TypeError: no TrainState. ValueError: one of other parameters, or past the last step.
-    """
-    found = None if restore is None else restore(start)
-    if found is None:
-        return start
-    if not isinstance(found, TrainState):
-        raise TypeError(f"restore returned a {type(found).__name__}; a TrainState is needed.")
-    if _shapes(found) != _shapes(start):
-        raise ValueError("restore returned the state of another model: its arrays differ.")
-    if int(found.step) > total:
-        raise ValueError(
-            f"restore returned a state of {int(found.step)} steps; this training has only {total}."
-        )
-    return copy(found)
-
-
-def _shapes(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda a: (tuple(a.shape), str(a.dtype)), tree)
 
 
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:
@@ -215,10 +58,6 @@ def _decay(schedule: str, step: Any, total: Any) -> Any:
     if schedule == "constant":
         return 1.0
     return 0.5 * (1.0 + jnp.cos(jnp.pi * step / total))
-
-
-def _optimizer(momentum: float, weight_decay: float) -> optax.GradientTransformation:
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.trace(decay=momentum))
 
 
 @functools.partial(
@@ -249,7 +88,7 @@ def _step(
     sharding: Sharding,
 ) -> TrainState:
     """One step of SGD. `rate` and `total` are arrays, so that they cost no compilation."""
-    step_key = jax.random.fold_in(jax.random.fold_in(state.key, _STEP), state.step)
+    step_key = jax.random.fold_in(jax.random.fold_in(state.key, STEP), state.step)
 
     def mean_loss(params: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
         logits, batch_stats = forward(params, state.batch_stats, frozen, inputs, step_key)
@@ -261,7 +100,7 @@ def _step(
         (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
             state.params
         )
-    optimizer = _optimizer(momentum, weight_decay)
+    optimizer = optimizer_of(momentum, weight_decay)
     direction, opt_state = optimizer.update(grads, state.opt_state, state.params)
     rate = rate * _decay(schedule, state.step, total)
     hits = jnp.sum(jnp.argmax(logits, axis=-1) == labels)
@@ -279,7 +118,7 @@ def _step(
 
 def _order(key: Array, epoch: int, n: int) -> np.ndarray:
     """The order of an epoch's examples."""
-    return np.argsort(keys.bits(key, _ORDER, epoch, count=n), kind="stable").astype(np.int32)
+    return np.argsort(keys.bits(key, ORDER, epoch, count=n), kind="stable").astype(np.int32)
 
 
 def take_step(

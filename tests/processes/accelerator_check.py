@@ -88,7 +88,9 @@ def trained():
     from advknow import models
     from advknow.benchmark.setting import live_variables
     from advknow.training import sgd
-    from advknow.training.objective import WholeModel
+    from advknow.training.config import TrainConfig
+    from advknow.training.forward import WholeModel
+    from advknow.training.state import create_state
 
     found = {}
     for name, steps in (("lenet", 50), ("resnet18", 10)):
@@ -96,8 +98,8 @@ def trained():
         variables = live_variables(model, 0)
         generator = np.random.default_rng(0)
         images = generator.integers(0, 256, (64 * steps, 32, 32, 3), np.uint8)
-        config = sgd.TrainConfig(epochs=1, batch_size=64, learning_rate=0.01)
-        state = sgd.create_state(
+        config = TrainConfig(epochs=1, batch_size=64, learning_rate=0.01)
+        state = create_state(
             variables["params"], variables.get("batch_stats", {}), config, jax.random.key(0)
         )
         labels = generator.integers(0, 10, len(images))

@@ -95,11 +95,11 @@ def training(num_devices):
 
     from advknow import data, models
     from advknow.passes import devices
-    from advknow.training import evaluate, fine_tune, fit, predict, sgd
+    from advknow.training import TrainConfig, evaluate, fine_tune, fit, predict
 
     sharding = devices.data_sharding(num_devices)
     train, validation = blobs(80, num_classes=3), blobs(21, num_classes=3, seed=1)
-    config = sgd.TrainConfig(epochs=2, batch_size=16, learning_rate=0.02)
+    config = TrainConfig(epochs=2, batch_size=16, learning_rate=0.02)
     augment = data.augment(random_crop=2, flip=True)
     content = {}
     mlp = models.create("mlp", num_classes=3, input_shape=(8, 8, 1), width=0.1)
@@ -128,7 +128,7 @@ def training(num_devices):
                 blobs(20, num_classes=2, seed=2),
                 num_classes=2,
                 method=method,
-                config=sgd.TrainConfig(epochs=2, batch_size=10, learning_rate=0.02),
+                config=TrainConfig(epochs=2, batch_size=10, learning_rate=0.02),
                 key=jax.random.key(1),
                 sharding=sharding,
             )

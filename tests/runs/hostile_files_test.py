@@ -156,7 +156,8 @@ def of_another_model(folder):
 
 
 def another_state(folder):
-    from advknow.training.sgd import TrainConfig, create_state
+    from advknow.training.config import TrainConfig
+    from advknow.training.state import create_state
 
     unfinished = Unfinished(folder, interval=0.0)
     config = TrainConfig(epochs=1)

@@ -13,7 +13,7 @@ from advknow import data, models, training
 from advknow.experiments.config import ADDED, scaled
 from advknow.experiments.presets import preset
 from advknow.runs import files
-from advknow.training.objective import WholeModel
+from advknow.training.forward import WholeModel
 
 KEY = jax.random.key(0)
 

@@ -5,9 +5,10 @@ import pytest
 from blobs import blobs, random_variables
 
 from advknow import data, models
-from advknow.training import evaluation, fine_tuning, sgd
+from advknow.training import evaluation, fine_tuning
+from advknow.training.config import TrainConfig
 
-CONFIG = sgd.TrainConfig(epochs=3, batch_size=16, learning_rate=0.05)
+CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=0.05)
 # The target task: other prototypes, and other classes than the source's five.
 TARGET = blobs(60, num_classes=3, prototypes=1, noise=20)
 AUGMENT = data.augment(random_crop=2, flip=True)
@@ -99,7 +100,7 @@ def test_all_moves_every_parameter(source):
 
 @pytest.mark.parametrize("method", ["last_layer", "all", "closed_form"])
 def test_learns_and_is_deterministic(mlp_source, method):
-    config = sgd.TrainConfig(epochs=20, batch_size=16, learning_rate=0.05)
+    config = TrainConfig(epochs=20, batch_size=16, learning_rate=0.05)
     model, tuned = tune(mlp_source, method=method, config=config)
     held_out = blobs(60, num_classes=3, prototypes=1, noise=20, seed=1)
     assert evaluation.evaluate(model, tuned, held_out).accuracy > 0.9

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from advknow.training import sgd
+from advknow.training.config import TrainConfig
+from advknow.training.state import copy, create_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +30,9 @@ def problem(n=7, features=5, classes=3, seed=0):
 
 
 def run(params, inputs, labels, config, *, seed=0, batch_stats=None):
-    state = sgd.create_state(params, batch_stats or {}, config, jax.random.key(seed))
+    state = create_state(params, batch_stats or {}, config, jax.random.key(seed))
     return [
-        (sgd.copy(state), record)
+        (copy(state), record)
         for state, record in sgd.epochs(state, Linear(), {}, inputs, labels, config)
     ]
 
@@ -38,7 +40,7 @@ def run(params, inputs, labels, config, *, seed=0, batch_stats=None):
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
 def test_steps_equal_momentum_weight_decay_and_schedule_by_hand(schedule):
     params, inputs, labels = problem()
-    config = sgd.TrainConfig(
+    config = TrainConfig(
         epochs=6, learning_rate=0.3, momentum=0.8, weight_decay=0.05, schedule=schedule
     )
     states = run(params, inputs, labels, config)  # 7 examples: one batch of all an epoch
@@ -65,7 +67,7 @@ def test_steps_equal_momentum_weight_decay_and_schedule_by_hand(schedule):
 
 
 def test_cosine_ends_at_zero():
-    config = sgd.TrainConfig(epochs=1, learning_rate=0.1)
+    config = TrainConfig(epochs=1, learning_rate=0.1)
     assert sgd.learning_rate(config, 0, 100) == pytest.approx(0.1)
     assert sgd.learning_rate(config, 50, 100) == pytest.approx(0.05)
     assert sgd.learning_rate(config, 100, 100) == pytest.approx(0.0, abs=1e-8)
@@ -80,9 +82,9 @@ def test_epoch_takes_whole_batches_of_examples_that_differ():
             seen = batch_stats["seen"].at[inputs[:, 0].astype(jnp.int32)].add(1)
             return inputs * params["w"], {"seen": seen}
 
-    config = sgd.TrainConfig(epochs=30, batch_size=4)
+    config = TrainConfig(epochs=30, batch_size=4)
     stats = {"seen": jnp.zeros(10, jnp.int32)}
-    start = sgd.create_state({"w": jnp.ones(2)}, stats, config, jax.random.key(3))
+    start = create_state({"w": jnp.ones(2)}, stats, config, jax.random.key(3))
     inputs = np.stack([np.arange(10), np.zeros(10)], axis=1).astype(np.float32)
     before, left_out = np.zeros(10, int), []
     for state, _ in sgd.epochs(start, Recorder(), {}, inputs, np.zeros(10, np.int32), config):
@@ -96,10 +98,10 @@ def test_epoch_takes_whole_batches_of_examples_that_differ():
 
 def test_state_goes_on_bit_for_bit_and_keys_matter():
     params, inputs, labels = problem(n=40)
-    config = sgd.TrainConfig(epochs=5, batch_size=8)
+    config = TrainConfig(epochs=5, batch_size=8)
     whole = run(params, inputs, labels, config)
     middle = whole[1][0]
-    rest = list(sgd.epochs(sgd.copy(middle), Linear(), {}, inputs, labels, config))
+    rest = list(sgd.epochs(copy(middle), Linear(), {}, inputs, labels, config))
     assert [r for _, r in rest] == [r for _, r in whole[2:]]
     last = whole[-1][0]
     np.testing.assert_array_equal(rest[-1][0].params["w"], last.params["w"])
@@ -112,18 +114,18 @@ def test_state_goes_on_bit_for_bit_and_keys_matter():
 
 def test_one_program_for_every_length_epochs_and_learning_rate():
     params, inputs, labels = problem(n=40)
-    run(params, inputs, labels, sgd.TrainConfig(epochs=1, batch_size=8))
+    run(params, inputs, labels, TrainConfig(epochs=1, batch_size=8))
     compiled = sgd._step._cache_size()
-    run(params, inputs[:30], labels[:30], sgd.TrainConfig(epochs=2, batch_size=8))
-    run(params, inputs, labels, sgd.TrainConfig(epochs=1, batch_size=8, learning_rate=0.01))
+    run(params, inputs[:30], labels[:30], TrainConfig(epochs=2, batch_size=8))
+    run(params, inputs, labels, TrainConfig(epochs=1, batch_size=8, learning_rate=0.01))
     assert sgd._step._cache_size() == compiled
 
 
 def test_callers_arrays_survive():
     params, inputs, labels = problem()
     key = jax.random.key(0)
-    config = sgd.TrainConfig(epochs=1)
-    state = sgd.create_state(params, {}, config, key)
+    config = TrainConfig(epochs=1)
+    state = create_state(params, {}, config, key)
     list(sgd.epochs(state, Linear(), {}, inputs, labels, config))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
     jax.random.normal(key)
@@ -131,9 +133,9 @@ def test_callers_arrays_survive():
 
 def test_step_events():
     params, inputs, labels = problem(n=40)
-    config = sgd.TrainConfig(epochs=2, batch_size=8)
+    config = TrainConfig(epochs=2, batch_size=8)
     events = []
-    state = sgd.create_state(params, {}, config, jax.random.key(0))
+    state = create_state(params, {}, config, jax.random.key(0))
     list(
         sgd.epochs(
             state, Linear(), {}, inputs, labels, config, progress=events.append, progress_steps=3
@@ -144,29 +146,6 @@ def test_step_events():
 
 def test_divergence_names_epoch_and_learning_rate():
     params, inputs, labels = problem()
-    config = sgd.TrainConfig(epochs=4, learning_rate=1e30)
+    config = TrainConfig(epochs=4, learning_rate=1e30)
     with pytest.raises(FloatingPointError, match=r"epoch \d of 4 with learning_rate=1e\+30"):
         run(params, inputs, labels, config)
-
-
-@pytest.mark.parametrize(
-    ("settings", "error", "message"),
-    [
-        ({"epochs": 0}, ValueError, r"epochs=0 must be a finite number >= 1"),
-        ({"epochs": 1.5}, TypeError, r"epochs=1\.5 \(float\) must be an integer"),
-        ({"epochs": True}, TypeError, r"epochs=True"),
-        ({"batch_size": 0}, ValueError, r"batch_size=0 .* >= 1"),
-        ({"batch_size": -3}, ValueError, r"batch_size=-3 .* >= 1"),
-        ({"learning_rate": 0.0}, ValueError, r"learning_rate=0\.0 .* > 0"),
-        ({"learning_rate": float("nan")}, ValueError, r"learning_rate=nan"),
-        ({"learning_rate": "0.1"}, TypeError, r"learning_rate='0\.1' \(str\)"),
-        ({"momentum": 1.0}, ValueError, r"momentum=1\.0"),
-        ({"momentum": -0.1}, ValueError, r"momentum=-0\.1 .* >= 0"),
-        ({"weight_decay": -1e-4}, ValueError, r"weight_decay=-0\.0001 .* >= 0"),
-        ({"weight_decay": float("inf")}, ValueError, r"weight_decay=inf"),
-        ({"schedule": "cosin"}, ValueError, r"schedule='cosin' .* cosine, constant.*'cosine'\?"),
-    ],
-)
-def test_hostile_settings_are_named(settings, error, message):
-    with pytest.raises(error, match=message):
-        sgd.TrainConfig(**{"epochs": 1, **settings})

@@ -1,17 +1,31 @@
 """What a step of SGD differentiates: the whole model, or a new last layer on a frozen backbone.
 
-Each is an `advknow.training.sgd.Forward`, (params, batch_stats, frozen, inputs, key) -> (logits,
-batch_stats), and equal by value, so that trainings of equal settings share one compiled step.
+Each is a `Forward`, (params, batch_stats, frozen, inputs, key) -> (logits, batch_stats), and equal
+by value, so that trainings of equal settings share one compiled step.
 """
 
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol
 
 from advknow.models import Model
 from advknow.training.evaluation import pixels
 from advknow.typing import Array, PyTree
 
 Augment = Callable[[Array, Array], Array]
+
+
+class Forward(Protocol):
+    """What is trained, hashable by value.
+
+    Equal ones share one compiled step.
+
+    (params, batch_stats, frozen, inputs, key) -> (logits (B, k), batch_stats).
+    """
+
+    def __call__(
+        self, params: PyTree, batch_stats: PyTree, frozen: PyTree, inputs: Array, key: Array, /
+    ) -> tuple[Array, PyTree]: ...
 
 
 def check_augment(augment: object) -> None:
