@@ -19,6 +19,14 @@ MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Of SGD.")
 WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "Of SGD, on every parameter.")
 IMAGE_SIZE = flags.DEFINE_integer("image_size", 32, "Height and width that images get.")
 AUGMENT = flags.DEFINE_bool("augment", True, "Random crops, and flips where they make sense.")
+SET = flags.DEFINE_multi_string(
+    "set",
+    [],
+    "NAME=VALUE, any setting of the training by its dotted name, after the flags: "
+    "adversarial.eps=0.03 (adversarial training by PGD in the ball of that radius, in [0, 1] pixel "
+    "units), adversarial.num_steps=10, schedule=constant; again for another. config.json in the "
+    "workdir shows all names.",
+)
 flags.adopt_module_key_flags(task)
 
 
@@ -26,18 +34,22 @@ def main() -> None:
     """Reads the flags, trains, prints the accuracies."""
     from advknow.experiments.train import train
     from advknow.report import commands
+    from advknow.runs.settings import changed
 
     settings, learning_rate = task.settings(), LEARNING_RATE.value
     if learning_rate is None:
         learning_rate = 0.1 if MODEL.value.startswith("resnet") else 0.02
+    training = task.training(
+        learning_rate=learning_rate,
+        momentum=MOMENTUM.value,
+        weight_decay=WEIGHT_DECAY.value,
+    )
+    for setting in SET.value:
+        training = changed(training, setting, such_as="adversarial.eps=0.03")
     found = train(
         model=MODEL.value,
         width=WIDTH.value,
-        training=task.training(
-            learning_rate=learning_rate,
-            momentum=MOMENTUM.value,
-            weight_decay=WEIGHT_DECAY.value,
-        ),
+        training=training,
         image_size=IMAGE_SIZE.value,
         augment=AUGMENT.value,
         **settings,

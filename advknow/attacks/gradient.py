@@ -50,6 +50,16 @@ def _random_start(key: Array, shape: tuple[int, ...], dtype, eps: Array | float,
     return direction * eps * jax.random.uniform(key_radius, (), dtype) ** (1.0 / direction.size)
 
 
+def _count(y: Array, x: Array) -> int:
+    """d of the y (B, d) that is given."""
+    if getattr(y, "ndim", None) != 2 or y.shape[0] != x.shape[0]:
+        raise ValueError(
+            f"y has shape {getattr(y, 'shape', None)}; ({x.shape[0]}, d) is needed, a row for each "
+            "example of x."
+        )
+    return int(y.shape[1])
+
+
 class _Ball(NamedTuple):
     """Where x + delta may lie; arguments of the program, so that every eps shares it."""
 
@@ -122,9 +132,10 @@ def pgd(
         (outputs at x, outputs at x + delta) -> (B,) to raise.
 
     Returns:
-      attack(f, x, key) -> delta. f: (B, ...) -> (B, d); x: (B, ...) floats; delta: x's shape and
-      dtype. It raises ValueError for a concrete x outside bounds, NaN in x, or an f that does not
-      fit.
+      attack(f, x, key, y=None) -> delta. f: (B, ...) -> (B, d); x: (B, ...) floats; delta: x's
+      shape and dtype. y: (B, d), what the objective compares with in place of f(x): with one-hot
+      labels, "cross_entropy" is that of the labels. It raises ValueError for a concrete x outside
+      bounds, NaN in x, a y that is no (B, d), or an f that does not fit.
 
     Raises:
       TypeError, ValueError: a setting outside what is accepted, by name.
@@ -155,21 +166,22 @@ def pgd(
     ball = _Ball(eps, *((-jnp.inf, jnp.inf) if bounds is None else map(float, bounds)))
 
     @explained()
-    def attack(f: ApplyFn, x: Array, key: Array) -> Array:
+    def attack(f: ApplyFn, x: Array, key: Array, y: Array | None = None) -> Array:
         validate.inputs("x", x, bounds=bounds)
         x = jnp.asarray(x)
         f = as_pytree(f)
-        spec = output_spec(f, x)
-        if raised is objectives.cross_entropy and spec.shape[-1] < 2:
+        count = output_spec(f, x).shape[-1] if y is None else _count(y, x)
+        if raised is objectives.cross_entropy and count < 2:
             raise ValueError(
-                f"f returns {spec.shape[-1]} output; objective='cross_entropy' needs at least 2. "
+                f"f returns {count} output; objective='cross_entropy' needs at least 2. "
                 "Use objective='output_deviation'."
             )
         example_keys = keys.per_example(key, x.shape[0])
         if eps == 0:
             return jnp.zeros_like(x)
         delta = _start(x, example_keys, ball, ord=ord, random_start=random_start)
-        y = outputs(f, x)
+        if y is None:
+            y = outputs(f, x)
         step = _step_of(raised, ord)  # type: ignore[arg-type]
         return repeat(step, num_steps, delta, f, x, y, ball, step_size)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from advknow import attacks, data, models, validate
-from advknow.runs.settings import replaced
-from advknow.training import TrainConfig
+from advknow.runs.settings import changed, replaced
+from advknow.training import Adversarial, TrainConfig
 from advknow.training.fine_tuning import METHODS
 from advknow.typing import AttackFn
 
@@ -19,6 +19,7 @@ ADDED = {
     "image_size": data.IMAGE_SIZE,
     "skip_damaged": False,
     "fill_frame": False,
+    "adversarial": dataclasses.asdict(Adversarial()),
 }
 
 
@@ -138,6 +139,11 @@ class Transfer:
         validate.choice("transfer method", self.method, METHODS)
         validate.integer("labelled_per_class", self.labelled_per_class, minimum=0)
         validate.integer("transfer_repeats", self.repeats, minimum=1)
+        if self.training.adversarial.eps > 0 and self.method != "all":
+            raise ValueError(
+                f"transfer.training.adversarial.eps={self.training.adversarial.eps:g} goes with "
+                f"transfer.method='all'; {self.method!r} has eps=0."
+            )
 
 
 def few_labels(labelled_per_class: int) -> Transfer:
@@ -272,10 +278,8 @@ def scaled(
         for path in SHORT.get(name, (name,)):
             config = replaced(config, path, value)
     for setting in settings:
-        path, sign, value = setting.partition("=")
-        if not sign:
-            raise ValueError(f"set={setting!r} must be NAME=VALUE, such as transfer.repeats=3.")
-        if path in ("experiment", "preset"):
-            raise ValueError(f"set={setting!r}: {path} names what is run; choose another command.")
-        config = replaced(config, path, value, text=True)
+        name = setting.partition("=")[0]
+        if name in ("experiment", "preset"):
+            raise ValueError(f"set={setting!r}: {name} names what is run; choose another command.")
+        config = changed(config, setting, such_as="transfer.repeats=3")
     return config

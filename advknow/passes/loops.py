@@ -14,7 +14,8 @@ import jax
 from advknow.typing import PyTree
 
 
-def _on_cpu(leaves: list[Any]) -> bool:
+def on_cpu(leaves: list[Any]) -> bool:
+    """Whether these arrays are on the CPU; where there is no array, whether new ones would be."""
     arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
     if not arrays:
         return jax.default_backend() == "cpu"
@@ -32,7 +33,7 @@ def repeat(step: Callable[..., PyTree], num_steps: int, carry: PyTree, *operands
       *operands: pytrees of arrays that every step reads.
     """
     leaves = jax.tree.leaves((carry, operands))
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) and _on_cpu(leaves):
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) and on_cpu(leaves):
         for _ in range(num_steps):
             carry = step(carry, *operands)
         return carry

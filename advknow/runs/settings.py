@@ -39,6 +39,23 @@ def _accepted(text: str, kind: Any, name: str) -> Any:
     return value
 
 
+def changed(config: Config, setting: str, *, such_as: str) -> Config:
+    """The configuration with a command line's change.
+
+    Args:
+      config: a dataclass.
+      setting: "NAME=VALUE", the field's dotted name and its value as text, see `replaced`.
+      such_as: one that is accepted, for the message.
+
+    Raises:
+      ValueError, TypeError: no NAME=VALUE; as `replaced`.
+    """
+    path, sign, value = setting.partition("=")
+    if not sign:
+        raise ValueError(f"set={setting!r} must be NAME=VALUE, such as {such_as}.")
+    return replaced(config, path, value, text=True)
+
+
 def replaced(config: Config, path: str, value: Any, *, text: bool = False, at: str = "") -> Config:
     """The configuration with one field changed.
 

@@ -4,10 +4,37 @@ import dataclasses
 import math
 
 from advknow import validate
+from advknow.attacks.gradient import ORDS
 from advknow.models.model import ACTIVATIONS
 
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("default", "high", "highest")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adversarial:
+    """The attack of adversarial training (`advknow.training.objective.adversarial`): PGD.
+
+    Attributes:
+      eps: radius in [0, 1] pixel units; 0 for training on the images as they are.
+      num_steps: of each attack; training takes about num_steps + 1 times as long.
+      step_size: length of a step in the same norm; None for 2.5 * eps / num_steps.
+      ord: "inf" or "2".
+      random_start: start uniformly in the ball instead of at the image.
+    """
+
+    eps: float = 0.0
+    num_steps: int = 7
+    step_size: float | None = None
+    ord: str = "inf"
+    random_start: bool = True
+
+    def __post_init__(self) -> None:
+        validate.number("adversarial.eps", self.eps, minimum=0)
+        validate.integer("adversarial.num_steps", self.num_steps, minimum=1)
+        if self.step_size is not None:
+            validate.number("adversarial.step_size", self.step_size, above=0)
+        validate.choice("adversarial.ord", self.ord, ORDS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +54,8 @@ class TrainConfig:
         in evaluation mode are float32 either way.
       matmul_precision: of float32 products while it is trained: "default" is JAX's, fewer bits on
         GPUs and TPUs and float32's on CPUs; "high", "highest" as `jax.default_matmul_precision`.
+      adversarial: the attack of adversarial training; none by default. Of `fit` and of
+        `fine_tune(method="all")`.
     """
 
     epochs: int
@@ -37,6 +66,7 @@ class TrainConfig:
     schedule: str = "cosine"
     activations: str = "float32"
     matmul_precision: str = "default"
+    adversarial: Adversarial = Adversarial()
 
     def __post_init__(self) -> None:
         validate.integer("epochs", self.epochs, minimum=1)
@@ -47,3 +77,5 @@ class TrainConfig:
         validate.choice("schedule", self.schedule, SCHEDULES)
         validate.choice("activations", self.activations, ACTIVATIONS)
         validate.choice("matmul_precision", self.matmul_precision, PRECISIONS)
+        if not isinstance(self.adversarial, Adversarial):
+            raise TypeError(f"adversarial={self.adversarial!r} must be a training.Adversarial.")

@@ -103,6 +103,11 @@ def fine_tune(
 
     if not isinstance(config, TrainConfig):
         raise TypeError(f"config={config!r} must be a TrainConfig with method={method!r}.")
+    if method == "last_layer" and config.adversarial.eps > 0:
+        raise ValueError(
+            f"config.adversarial.eps={config.adversarial.eps:g} goes with method='all'; "
+            "method='last_layer' has eps=0."
+        )
     if key is None:
         raise TypeError(f"key=None: method={method!r} needs a JAX key, such as jax.random.key(0).")
     if progress_steps is not None:

@@ -17,6 +17,7 @@ from advknow.training import sgd
 from advknow.training.config import TrainConfig
 from advknow.training.evaluation import check_dataset, evaluate
 from advknow.training.forward import Augment, WholeModel, check_augment
+from advknow.training.objective import Objective, check, chosen
 from advknow.training.state import (
     Best,
     OnStep,
@@ -55,6 +56,7 @@ def fit(
     config: TrainConfig,
     key: Array,
     augment: Augment | None = None,
+    objective: Objective | None = None,
     progress: sgd.Progress | None = None,
     progress_steps: int | None = None,
     sharding: Sharding = None,
@@ -74,14 +76,17 @@ def fit(
       key: initial parameters, order of the examples and augmentation come from it.
       augment: (images (B, H, W, C) float32 in [0, 1], key) -> images, such as `data.augment(...)`;
         runs inside the compiled step. Pass one object to all trainings that may share a program.
+      objective: what is descended (`advknow.training.objective`); as `config` says by default. The
+        loss and the training accuracy of the records are its own: of the adversarial examples, and
+        with the term of an alignment.
       progress: called with {"kind": "epoch", "epoch", "epochs", "loss", "train_accuracy",
         "validation_accuracy", "learning_rate", "steps_per_second"} after each epoch.
       progress_steps: also call it with {"kind": "step", "step", "steps"} every so many steps.
       sharding: over devices, from `devices.data_sharding`; None for one device. Batch norm takes
         its statistics of the whole batch.
       restore: given the state before the first step, returns one that `on_step` saw, from which the
-        training goes on bit for bit as if never interrupted (model, data, config and augment must
-        be those of the start), or None.
+        training goes on bit for bit as if never interrupted (model, data, config, augment and
+        objective must be those of the start), or None.
       on_step: called with the state after each step, after the last of an epoch with its best. Its
         arrays are valid during the call only (the next step takes their memory): copy or save what
         is to be kept.
@@ -92,6 +97,8 @@ def fit(
       FloatingPointError: NaN or infinity in the loss or the parameters.
     """
     _check_fit(model, train, validation, config, augment, progress_steps)
+    check(objective, config)
+    objective = chosen(objective, config)
     forward = WholeModel(model, augment, config.activations)
     variables = model.init(init_key(key))
     start = create_state(variables["params"], variables.get("batch_stats", {}), config, key)
@@ -112,6 +119,7 @@ def fit(
         train.images,
         train.labels,
         config,
+        objective=objective,
         progress=progress,
         progress_steps=progress_steps,
         on_step=None if on_step is None else with_best,

@@ -61,12 +61,19 @@ class WholeModel:
         """The model's variables: batch_stats are left out where there is no batch norm."""
         return {"params": params, "batch_stats": batch_stats} if batch_stats else {"params": params}
 
+    def pixels(self, images: Array, key: Array) -> Array:
+        """The augmented images, float32 in [0, 1]."""
+        return _augmented(self.augment, images, key)
+
+    def logits(self, params: PyTree, batch_stats: PyTree, x: Array) -> tuple[Array, PyTree]:
+        """Logits (B, k) of pixels x, and the new batch_stats."""
+        variables = self.variables(params, batch_stats)
+        return self.model.apply_train(variables, x, activations=self.activations)
+
     def __call__(
         self, params: PyTree, batch_stats: PyTree, frozen: PyTree, images: Array, key: Array
     ) -> tuple[Array, PyTree]:
-        x = _augmented(self.augment, images, key)
-        variables = self.variables(params, batch_stats)
-        return self.model.apply_train(variables, x, activations=self.activations)
+        return self.logits(params, batch_stats, self.pixels(images, key))
 
 
 @dataclasses.dataclass(frozen=True)

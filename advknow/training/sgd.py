@@ -20,12 +20,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+from jax.tree_util import Partial
 
 from advknow import precision
 from advknow.passes import devices, keys
 from advknow.training.config import TrainConfig
 from advknow.training.forward import Forward
+from advknow.training.objective import Objective, chosen
 from advknow.training.state import ORDER, STEP, OnStep, TrainState, optimizer_of
 from advknow.typing import Array, PyTree, Sharding
 
@@ -60,6 +61,11 @@ def _decay(schedule: str, step: Any, total: Any) -> Any:
     return 0.5 * (1.0 + jnp.cos(jnp.pi * step / total))
 
 
+def _products(matmul_precision: str) -> Any:
+    """The precision of a training's products; None for JAX's default."""
+    return precision.chosen() if matmul_precision == "default" else matmul_precision
+
+
 @functools.partial(
     jax.jit,
     static_argnames=(
@@ -79,6 +85,7 @@ def _step(
     labels: Array,
     rate: Array,
     total: Array,
+    loss_of: Partial,
     *,
     forward: Forward,
     momentum: float,
@@ -91,12 +98,9 @@ def _step(
     step_key = jax.random.fold_in(jax.random.fold_in(state.key, STEP), state.step)
 
     def mean_loss(params: PyTree) -> tuple[Array, tuple[Array, PyTree]]:
-        logits, batch_stats = forward(params, state.batch_stats, frozen, inputs, step_key)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return losses.mean(), (logits, batch_stats)
+        return loss_of(forward, params, state.batch_stats, frozen, inputs, labels, step_key)
 
-    given = precision.chosen() if matmul_precision == "default" else matmul_precision
-    with jax.default_matmul_precision(given):
+    with jax.default_matmul_precision(_products(matmul_precision)):
         (loss, (logits, batch_stats)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
             state.params
         )
@@ -129,6 +133,7 @@ def take_step(
     *,
     forward: Forward,
     config: TrainConfig,
+    objective: Objective | None = None,
     sharding: Sharding = None,
 ) -> TrainState:
     """One compiled step of SGD.
@@ -140,12 +145,19 @@ def take_step(
       rate_and_total: the learning rate of step 0 and the steps in all, () float32 each: arrays, so
         that they cost no compilation.
       forward: what is trained. config: the settings. sharding: over devices.
+      objective: what is descended; as `config` says by default.
     """
+    objective = chosen(objective, config)
+    if objective.perturb is not None:
+        # "default" is said aloud: an attack would take None for a wish for float32's products.
+        with jax.default_matmul_precision(_products(config.matmul_precision) or "default"):
+            batch = objective.perturb(forward, state, *batch), batch[1]
     return _step(
         state,
         frozen,
         *batch,
         *rate_and_total,
+        objective.loss,
         forward=forward,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
@@ -177,6 +189,7 @@ def epochs(
     labels: np.ndarray,
     config: TrainConfig,
     *,
+    objective: Objective | None = None,
     progress: Progress | None = None,
     progress_steps: int | None = None,
     on_step: OnStep | None = None,
@@ -194,6 +207,7 @@ def epochs(
       inputs: (N, ...), kept on the device as they are (images as bytes).
       labels: (N,) integers.
       config: the settings.
+      objective: what is descended; as `config` says by default.
       progress: called with {"kind": "step", "step", "steps"}.
       progress_steps: every so many steps; never where None.
       sharding: over devices. A batch that they do not divide is computed whole on each of them: a
@@ -208,11 +222,14 @@ def epochs(
     steps_per_epoch = n // size
     total = total_steps(config, n)
     step, best = int(state.step), state.best
+    objective = chosen(objective, config)
     constants = (inputs, np.asarray(labels, np.int32), np.float32(config.learning_rate))
     if sharding is None:
         device_inputs, device_labels, rate = jax.device_put(constants)
+        objective = objective._replace(loss=jax.device_put(objective.loss))
     else:
         state, frozen = devices.replicate((state, frozen), sharding)
+        objective = objective._replace(loss=devices.replicate(objective.loss, sharding))
         device_inputs, device_labels, rate = devices.replicate(constants, sharding)
     device_total = devices.replicate(jnp.float32(total), sharding)
     divided = sharding if devices.divides(size, sharding) else None
@@ -232,6 +249,7 @@ def epochs(
                 (rate, device_total),
                 forward=forward,
                 config=config,
+                objective=objective,
                 sharding=sharding,
             )
             step += 1

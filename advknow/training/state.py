@@ -14,7 +14,7 @@ from advknow.training.config import TrainConfig
 from advknow.typing import Array, PyTree
 
 # The independent streams that a training draws from its one key.
-INIT, ORDER, STEP = 0, 1, 2
+INIT, ORDER, STEP, ATTACK = 0, 1, 2, 3
 
 # Called with a TrainState; its arrays are valid during the call only.
 OnStep = Callable[["TrainState"], None]
