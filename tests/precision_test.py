@@ -1,5 +1,6 @@
 """Whose products are of float32's precision, read off the programs that are lowered."""
 
+import dataclasses
 import re
 
 import flax.linen as nn
@@ -152,14 +153,15 @@ def test_all_that_measures_an_adapted_model(name, tmp_path, lowered):
     assert {asked for of in found.values() for asked in of} == {"HIGHEST"}, found
 
 
-@pytest.mark.parametrize("name", ["lenet", "resnet18"])
+@pytest.mark.parametrize(("name", "eps"), [("lenet", 0.0), ("resnet18", 0.0), ("lenet", 0.1)])
 @pytest.mark.parametrize(
     ("asked", "expected"), [("default", "DEFAULT"), ("high", "HIGH"), ("highest", "HIGHEST")]
 )
-def test_training_is_as_precise_as_it_is_told(name, asked, expected, lowered):
+def test_training_is_as_precise_as_it_is_told(name, eps, asked, expected, lowered):
     model = small(name)
     variables = living_variables(model)
     config = training.TrainConfig(epochs=1, batch_size=4, matmul_precision=asked)
+    config = dataclasses.replace(config, adversarial=training.Adversarial(eps=eps))
     state = create_state(
         variables["params"], variables.get("batch_stats", {}), config, jax.random.key(1)
     )

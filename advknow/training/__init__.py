@@ -13,6 +13,7 @@ Test images have no way into training: neither `fit` nor `fine_tune` takes any (
 picked its checkpoints on the test set).
 """
 
+from advknow.training import objective
 from advknow.training.config import Adversarial, TrainConfig
 from advknow.training.evaluation import Evaluation, evaluate, extract_features, predict
 from advknow.training.fine_tuning import fine_tune, ridge_head
@@ -31,6 +32,7 @@ __all__ = [
     "extract_features",
     "fine_tune",
     "fit",
+    "objective",
     "predict",
     "ridge_head",
 ]

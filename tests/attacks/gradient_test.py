@@ -312,3 +312,25 @@ def test_hostile_models_and_keys(network):
         attack(network, x, jax.random.split(key, 2))
     with pytest.raises(TypeError, match="key=0 must be a JAX key"):
         attack(network, x, 0)
+
+
+def test_given_labels_take_the_place_of_the_prediction():
+    """f = xW: away from label k the inf-attack is eps sign(sum_j p_j (w_j - w_k))."""
+    rng = np.random.default_rng(3)
+    w, x = rng.standard_normal((6, 3)), rng.uniform(0.3, 0.7, (20, 6)).astype(np.float32)
+    labels = np.arange(20) % 3
+    delta = attacks.fgsm(eps=EPS)(_linear(w), x, jax.random.key(0), np.eye(3)[labels])
+    e = np.exp(x.astype(np.float64) @ w)
+    p = e / e.sum(axis=1, keepdims=True)
+    expected = EPS * np.sign(p @ w.T - w.T[labels])
+    np.testing.assert_allclose(delta, expected, rtol=1e-6)
+    own = attacks.fgsm(eps=EPS)(_linear(w), x, jax.random.key(0))
+    same = np.all(np.asarray(delta) == np.asarray(own), axis=1)
+    np.testing.assert_array_equal(same[e.argmax(axis=1) == labels], True)
+    assert not same.all()
+
+
+@pytest.mark.parametrize("y", [np.zeros(20), np.zeros((3, 4)), [0.0]])
+def test_labels_of_another_shape_are_refused(y, network, x):
+    with pytest.raises(ValueError, match=r"y has shape .*; \(20, d\) is needed"):
+        _attack("fgsm")(network, x, jax.random.key(0), y)

@@ -1,9 +1,12 @@
 """Settings by dotted names: any field of a configuration, typed by the field, refused by name."""
 
+import json
+
 import pytest
 
-from advknow.experiments.config import scaled
+from advknow.experiments.config import ADDED, scaled
 from advknow.experiments.presets import preset
+from advknow.runs import files
 from advknow.runs.settings import replaced
 
 DIGITS = preset("adv2know", "digits")
@@ -21,6 +24,11 @@ DIGITS = preset("adv2know", "digits")
         ("target.classes=5,6", lambda c: c.target.classes, ("5", "6")),
         ("sources.LeNet.width=0.5", lambda c: [s.width for s in c.sources],
          [0.25, 0.5, 0.25, 0.125, 0.125]),
+        ("target_training.adversarial.eps=0.03", lambda c: c.target_training.adversarial.eps, 0.03),
+        ("target_training.adversarial.step_size=None",
+         lambda c: c.target_training.adversarial.step_size, None),
+        ("target_training.adversarial.random_start=false",
+         lambda c: c.target_training.adversarial.random_start, False),
         ("sources.*.training.epochs=2", lambda c: [s.training.epochs for s in c.sources], [2] * 5),
     ],
 )  # fmt: skip
@@ -57,6 +65,9 @@ def test_settings_come_in_order_and_after_the_short_ones():
         ("sources.LeNet.name=target", "'target' is the target's own name"),
         ("sources.*.similarity=5", "similarity=5.0 must be a finite number >= 0 and <= 1"),
         ("experiment=know2adv", "experiment names what is run"),
+        ("target_training.adversarial=1", "target_training.adversarial has fields of its own"),
+        ("target_training.adversarial.eps=-1", "adversarial.eps=-1.0 must be .* >= 0"),
+        ("transfer.training.adversarial.eps=0.1", "goes with transfer.method='all'; 'last_layer'"),
     ],
 )
 def test_what_is_no_setting_is_refused_by_name(setting, message):
@@ -67,3 +78,18 @@ def test_what_is_no_setting_is_refused_by_name(setting, message):
 def test_a_value_that_is_no_text_is_taken_as_it_is():
     assert replaced(DIGITS, "target_width", 2.0).target_width == 2.0
     assert scaled(DIGITS, sources=DIGITS.sources[:2]).sources == DIGITS.sources[:2]
+
+
+def test_workdirs_of_before_adversarial_training_stay_valid(tmp_path):
+    def older(value):
+        if isinstance(value, dict):
+            return {k: older(v) for k, v in value.items() if k != "adversarial"}
+        return [older(v) for v in value] if isinstance(value, list | tuple) else value
+
+    config = DIGITS.to_dict()
+    assert older(config) != config
+    (tmp_path / "config.json").write_text(json.dumps(older(config)))
+    files.claim(tmp_path, config, ADDED)
+    robust = scaled(DIGITS, settings=["target_training.adversarial.eps=0.1"])
+    with pytest.raises(ValueError, match=r"target_training.adversarial.eps: 0.0 -> 0.1"):
+        files.claim(tmp_path, robust.to_dict(), ADDED)

@@ -27,6 +27,8 @@ from launching import launch
         ("train", ["--workdir=w", "--classes=0,ten"], "class='ten' is not known; accepted: 0, 1"),
         ("train", ["--workdir=w", "--classes="], "class"),
         ("train", [], "workdir=None"),
+        ("train", ["--workdir=w", "--set=adversarial.ord=1"], "adversarial.ord='1' is not known"),
+        ("train", ["--workdir=w", "--set=adversarial"], "such as adversarial.eps=0.03"),
         ("finetune", ["--checkpoint=nowhere", "--workdir=w"], "nowhere"),
         ("measure", ["--source=a"], "target='': a checkpoint folder or MODULE:CALLABLE is needed"),
         ("measure", ["--source=a", "--target=b", "--eps=-1"], "eps=-1.0 must be"),

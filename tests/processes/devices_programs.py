@@ -92,10 +92,11 @@ def training(num_devices):
     import jax
     import numpy as np
     from blobs import blobs
+    from linear_model import Normalised
 
-    from advknow import data, models
+    from advknow import attacks, data, models
     from advknow.passes import devices
-    from advknow.training import TrainConfig, evaluate, fine_tune, fit, predict
+    from advknow.training import TrainConfig, evaluate, fine_tune, fit, objective, predict
 
     sharding = devices.data_sharding(num_devices)
     train, validation = blobs(80, num_classes=3), blobs(21, num_classes=3, seed=1)
@@ -135,6 +136,23 @@ def training(num_devices):
             content[f"{name} {method}"] = [
                 np.asarray(a).ravel().tolist() for a in jax.tree.leaves(tuned)
             ]
+    attack = attacks.pgd(eps=0.1, num_steps=2, ord="2")
+    to = mlp.bind(mlp.init(jax.random.key(5)))
+    for name, descended in {
+        "adversarial": objective.adversarial(attack=attack),
+        "aligned": objective.aligned(to=to, weight=2.0),
+    }.items():
+        fitted = fit(
+            models.Model("normalised", 3, (8, 8, 1), 1.0, Normalised()),
+            train,
+            validation,
+            config=config,
+            key=jax.random.key(0),
+            augment=augment,
+            objective=descended,
+            sharding=sharding,
+        )
+        content[name] = [np.asarray(a).ravel().tolist() for a in jax.tree.leaves(fitted.variables)]
     return content
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from blobs import blobs
+from blobs import blobs, random_variables
 
 from advknow import data, models, training
 
@@ -51,13 +51,14 @@ def kept(states):
     return keep
 
 
-def assert_goes_on_bit_for_bit(model, config):
+def assert_goes_on_bit_for_bit(model, config, **settings):
     """A training resumed within and after its second epoch equals one never interrupted."""
     states = {}
-    whole = fit(model, config=config, augment=AUGMENT, on_step=kept(states))
+    settings = {"config": config, "augment": AUGMENT, **settings}
+    whole = fit(model, **settings, on_step=kept(states))
     assert len(states) == 4 * config.epochs
     for step in (7, 8):
-        rest = fit(model, config=config, augment=AUGMENT, restore=lambda _, at=step: states[at])
+        rest = fit(model, **settings, restore=lambda _, at=step: states[at])
         assert bits(rest.variables) == bits(whole.variables)
         assert rest.history == whole.history[step // 4 :]
         assert (rest.best_epoch, rest.best_validation_accuracy) == (
@@ -70,6 +71,21 @@ def assert_goes_on_bit_for_bit(model, config):
 
 def test_training_goes_on_from_a_state_bit_for_bit(mlp):
     assert_goes_on_bit_for_bit(mlp, CONFIG)
+
+
+@pytest.mark.parametrize("activations", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["adversarial", "aligned"])
+def test_other_objectives_go_on_bit_for_bit(name, activations, mlp):
+    config = dataclasses.replace(CONFIG, activations=activations)
+    given = None
+    if name == "adversarial":
+        attack = training.Adversarial(eps=0.05, num_steps=2)
+        config = dataclasses.replace(config, adversarial=attack)
+    else:
+        to = mlp.bind(random_variables(mlp))
+        given = training.objective.aligned(to=to, weight=1.0)
+    whole = assert_goes_on_bit_for_bit(mlp, config, objective=given)
+    assert bits(whole.variables) != bits(fit(mlp, augment=AUGMENT).variables)
 
 
 @pytest.mark.slow
