@@ -12,6 +12,7 @@ from linear_model import SHAPE, N, Normalised, linear
 from advknow import attacks, data, models, training
 from advknow.models import Model
 from advknow.models.batch_norm import MOMENTUM
+from advknow.passes import loops
 from advknow.training import objective, sgd
 from advknow.training.forward import WholeModel
 from advknow.training.state import STEP, copy, create_state
@@ -150,6 +151,14 @@ def test_batch_norm_is_in_training_mode_and_moves_once_by_the_adversarial_batch(
     np.testing.assert_allclose(found["mean"], expected, rtol=1e-5)
     expected = MOMENTUM * 2.0 + (1 - MOMENTUM) * z.var(axis=0)
     np.testing.assert_allclose(found["var"], expected, rtol=1e-5)
+
+
+def test_one_program_as_on_accelerators_gives_the_same(monkeypatch):
+    forward, params, images, labels = linear()
+    expected = perturbed(forward, params, images, labels)
+    monkeypatch.setattr(loops, "on_cpu", lambda leaves: False)
+    found = perturbed(forward, params, images, labels)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_eps_0_is_the_plain_objective():
