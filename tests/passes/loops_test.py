@@ -46,7 +46,7 @@ def test_on_an_accelerator_one_program_serves_all_batches(monkeypatch):
         return carry * a + 1.0
 
     # As if these arrays lay on a GPU.
-    monkeypatch.setattr(loops, "_on_cpu", lambda leaves: False)
+    monkeypatch.setattr(loops, "on_cpu", lambda leaves: False)
     for start in (0.0, 1.0, 2.0):
         found = loops.repeat(step, 3, jnp.full(2, start), jnp.array(2.0))
         np.testing.assert_allclose(found, 8 * start + 7)
