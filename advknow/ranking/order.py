@@ -1,6 +1,5 @@
 """Sources in the order of what they promise for a target: `rank`."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
@@ -18,7 +17,7 @@ from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress
 
 # What a ranking is read by where the caller does not say: the first of these that all sources have.
 ORDER = ("logme", "leep", "rho2")
-# Of the labels alone, so that both directions of a comparison see the same halves.
+# Half-samples behind an interval, and at most behind that of a slow score.
 DRAWS, SLOW_DRAWS = 200, 40
 
 
@@ -58,35 +57,38 @@ def estimates(
 
     Args:
       known: of the source. halves: (R, N) bool. scores: names in `SCORES`.
-      progress: called with (stage, scores done, all of them).
+      progress: called with (stage, half-samples done, all of them).
     """
-    found: dict[str, Estimate] = {}
+    values: dict[str, float] = {}
     left_out: dict[str, str] = {}
-    parts = [np.flatnonzero(half) for half in halves]
-    known_of = functools.lru_cache(maxsize=None)(lambda draw: known.part(parts[draw]))
+    draws: dict[str, list[float]] = {}
+    without: dict[str, str] = {}
     # Small matrices: threads of BLAS would wait for each other.
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
-        for done, name in enumerate(scores):
-            score = SCORES[name]
-            count = min(len(parts), SLOW_DRAWS) if score.slow else len(parts)
+        for name in scores:
             try:
-                value = score.value(known)
+                values[name] = SCORES[name].value(known)
             except MissingError as error:
                 left_out[name] = f"needs {error}"
-                continue
             except ValueError as error:
                 left_out[name] = str(error)
-                continue
-            try:
-                draws = np.array([score.value(known_of(draw)) for draw in range(count)])
-            except ValueError as error:
-                found[name] = Estimate(
-                    value, None, f"no interval: of half of the examples, {error}"
-                )
-            else:
-                found[name] = Estimate(value, draws)
+        for draw, half in enumerate(halves):
+            part = known.part(np.flatnonzero(half))
+            for name in values:
+                if name in without or (SCORES[name].slow and draw >= SLOW_DRAWS):
+                    continue
+                try:
+                    draws.setdefault(name, []).append(SCORES[name].value(part))
+                except ValueError as error:
+                    without[name] = f"no interval: of half of the examples, {error}"
             if progress is not None:
-                progress(stage, done + 1, len(scores))
+                progress(stage, draw + 1, len(halves))
+    found = {
+        name: Estimate(
+            value, None if name in without else np.array(draws[name]), without.get(name, "")
+        )
+        for name, value in values.items()
+    }
     return found, left_out
 
 
