@@ -136,7 +136,8 @@ def sentence(found: Matrix) -> str:
         return f"{said}; no attack has a direction"
     mean = np.nanmean(np.where(np.isnan(carried).all(axis=1, keepdims=True), 0.0, carried), axis=1)
     best = int(np.argmax(mean))
+    others = [name for name in found.names if name != found.names[best]]
+    on = others[0] if len(others) == 1 else f"average over the other {len(others)}"
     return (
-        f"{said}; attacks on {found.names[best]} carry furthest: alpha1 = {mean[best]:.3f} on "
-        f"average over the other {len(found.names) - 1}"
+        f"{said}; attacks on {found.names[best]} carry furthest: alpha1 = {mean[best]:.3f} on {on}"
     )
