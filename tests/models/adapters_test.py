@@ -69,7 +69,7 @@ def test_nnx_in_train_mode_is_seen():
     assert check_model(adapters.from_nnx(module), X, key=KEY).flags == ("batch_dependent",)
 
 
-class Listed2(nnx.Module):
+class Nested(nnx.Module):
     """Layers in a list, and one inside another module."""
 
     def __init__(self, rngs):
@@ -104,7 +104,7 @@ def test_features_are_what_the_last_layer_is_given():
 
 
 def test_layers_inside_layers():
-    module, x = Listed2(nnx.Rngs(0)), jnp.asarray(X)
+    module, x = Nested(nnx.Rngs(0)), jnp.asarray(X)
     module.eval()
     first = nnx.tanh(module.layers[0](x))
     np.testing.assert_allclose(adapters.from_nnx(module, features="layers.1")(x), first, atol=1e-6)
@@ -129,7 +129,7 @@ def test_layers_inside_layers():
 @pytest.mark.parametrize("name", ["nowhere", "layers.7", "layers.x", "inner.nowhere", ""])
 def test_a_layer_that_is_not_there(name):
     message = f"features='{name}': the module"
-    module = Listed2(nnx.Rngs(0))
+    module = Nested(nnx.Rngs(0))
     module.eval()
     with pytest.raises(ValueError, match=message):
         adapters.from_nnx(module, features=name)(X)
