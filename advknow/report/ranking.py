@@ -69,10 +69,16 @@ def left_out(found: Mapping[str, Any]) -> list[str]:
     for (score, why), sources in by_score.items():
         reasons.setdefault((why, tuple(sources)), []).append(score)
     return [
-        f"left out{'' if sources == whole else ' of ' + ', '.join(sources)}: {', '.join(scores)} "
-        f"({why})"
+        f"left out{'' if sources == whole else ' of ' + ', '.join(sources)}: {_few(scores)} ({why})"
         for (why, sources), scores in reasons.items()
     ]
+
+
+def _few(scores: list[str], most: int = 4) -> str:
+    """Their names, of many the first; ranking.json has all."""
+    if len(scores) <= most:
+        return ", ".join(scores)
+    return f"{', '.join(scores[:most])} and {len(scores) - most} more"
 
 
 def figure(found: Mapping[str, Any]) -> Figure:
