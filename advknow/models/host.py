@@ -9,9 +9,9 @@ JAX keeps compiled programs, and with them whatever they name. They name a model
 does not keep it alive: the memory of a model that nobody holds any more is free again.
 
 The callbacks are handed views of XLA's memory. `jax.pure_callback` makes JAX arrays of them first,
-and copies those that do not start at a multiple of 64 bytes, as NumPy's often do not. The copy takes
-a thread of the pool whose thread waits for the callback, and the pool has one for each core: on one
-core a first such callback waits for ever, on two cores two at once would (jaxlib 0.10.2).
+and copies those that do not start at a multiple of 64 bytes, as NumPy's often do not. The copy
+takes a thread of the pool whose thread waits for the callback, and the pool has one for each core:
+on one core a first such callback waits for ever, on two cores two at once would (jaxlib 0.10.2).
 """
 
 import weakref
