@@ -12,8 +12,10 @@ that file is of this kind; and page(content, folder). A new one is one such file
 `KINDS`.
 """
 
+import html as markup
 import pathlib
 
+from advknow import validate
 from advknow.report.pages import chain, experiment, matrix, measure, ranking, synthetic
 from advknow.report.pages.page import render
 from advknow.runs import files
@@ -62,3 +64,21 @@ def write(workdir: str | pathlib.Path) -> pathlib.Path:
     path = pathlib.Path(workdir) / FILE
     files.write_atomically(path, html(workdir))
     return path
+
+
+def framed(workdir: str | pathlib.Path, *, height: int = 720) -> str:
+    """`html` in a frame of its own, so that neither its style nor a notebook's reaches the other.
+
+    Args:
+      workdir: as `html`.
+      height: of the frame, in pixels; the page scrolls in it.
+
+    Returns:
+      HTML for a notebook's `IPython.display.HTML`; it asks for no file and no server.
+
+    Raises:
+      FileNotFoundError, ValueError: as `html`.
+    """
+    validate.integer("height", height, minimum=1)
+    style = f"width: 100%; height: {height}px; border: 1px solid #8886"
+    return f'<div><iframe srcdoc="{markup.escape(html(workdir))}" style="{style}"></iframe></div>\n'
