@@ -100,10 +100,11 @@ def test_a_runtime_that_dies_goes_on_where_it_was(tmp_path):
     folder.mkdir()
     fields = {**SMALL["poster"], "WORKDIR": str(runs)}
     dying, env = _client(_filled("poster", fields), folder)
-    checkpoint = runs / "adv2know-digits-seed0" / "target"
+    journal = runs / "adv2know-digits-seed0" / "metrics.jsonl"
+    trained = '"stage", "stage": "train target"'
 
     def kill():
-        while not any(checkpoint.glob("*")):
+        while not (journal.exists() and trained in journal.read_text()):
             time.sleep(0.05)
         os.kill(dying.km.provisioner.pid, signal.SIGKILL)
 
@@ -112,13 +113,14 @@ def test_a_runtime_that_dies_goes_on_where_it_was(tmp_path):
     with pytest.raises(nbclient.exceptions.DeadKernelError):
         dying.execute(env=env)
     killer.join()
-    journal = checkpoint.parent / "metrics.jsonl"
     before = journal.read_text()
     said = _run(_filled("poster", fields), folder, backend=BACKENDS[1])
     assert "alpha1" in said
     assert "preset digits" in said
-    assert "train target" in before
-    assert "train target" not in journal.read_text()[len(before) :]
+    after = journal.read_text().removeprefix(before)
+    assert trained in before
+    assert "train target" not in after
+    assert "train LeNet" in after
 
 
 @pytest.mark.slow
