@@ -247,6 +247,17 @@ def test_a_page_refers_to_nothing_outside_and_is_the_same_again(kind, runs):
     assert pages.html(runs[kind]) == text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_holds_the_page_and_nothing_of_it_outside(kind, runs):
+    """The page is the value of one attribute, whatever its classes are called."""
+    whole = re.fullmatch(r'<div><iframe srcdoc="([^"]*)" style="([^"]*)"></iframe></div>\n',
+                         pages.framed(runs[kind], height=300))  # fmt: skip
+    assert html.unescape(whole[1]) == pages.html(runs[kind])
+    assert "height: 300px" in whole[2]
+    with pytest.raises(ValueError, match="height=0"):
+        pages.framed(runs[kind], height=0)
+
+
 def test_the_answer_is_the_same_on_the_terminal_and_lines_fit_it(runs):
     found = results.read(runs["know2adv"])
     of = {kind: content(runs[kind], kind) for kind in KINDS}

@@ -20,9 +20,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 NAMES = ("quickstart", "poster", "rank", "theory")
 # Matplotlib's backend as Colab has set it, in one version or another.
 BACKENDS = ("module://matplotlib_inline.backend_inline", "module://ipykernel.pylab.backend_inline")
+# All models LeNets: ResNets take most of a minute to compile, and tests/experiments trains them.
 SLIM = (
-    "sources.*.training.epochs=1 target_training.epochs=2 sources.*.width=0.06 target_width=0.06 "
-    "num_examples=8 transfer.repeats=1 transfer.training.epochs=2"
+    "target_model=lenet sources.*.model=lenet target_width=0.5 sources.*.width=0.5 "
+    "target_training.epochs=2 sources.*.training.epochs=1 target_training.learning_rate=0.02 "
+    "sources.*.training.learning_rate=0.02 num_examples=8 transfer.repeats=1 "
+    "transfer.training.epochs=2"
 )
 # What is filled into the forms: the smallest that still has something to show.
 SMALL = {
