@@ -107,7 +107,7 @@ class Observed(NamedTuple):
         )
 
 
-def _outputs_of(name: str) -> Measure:
+def outputs_of(name: str) -> Measure:
     """A model's outputs of every example, (N, d) float64."""
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
@@ -171,7 +171,8 @@ def _values(measure: Measure, name: str) -> Measure:
     return measure._replace(record=record)
 
 
-def _of_grams(grams: GramsOf) -> Measure:
+def of_grams(grams: GramsOf) -> Measure:
+    """Alphas of the limit with the directions of every example, and `Gradients`, of a pair."""
     small_eps = {
         direction: _values(
             small_eps_alphas(grams, directions=(direction,), keep_vectors=True), grams.source
@@ -183,8 +184,9 @@ def _of_grams(grams: GramsOf) -> Measure:
     )
 
 
-def _of_attack(name: str, attack: AttackFn) -> Measure:
-    source, target = Perturbation(name, attack), Perturbation(REFERENCE, attack)
+def of_attack(name: str, attack: AttackFn, *, reference: str = REFERENCE) -> Measure:
+    """Alphas of both directions of a source and a reference model, by their names in the pass."""
+    source, target = Perturbation(name, attack), Perturbation(reference, attack)
     both = ((source, target), (target, source))
     return passes.combine(
         {
@@ -216,20 +218,21 @@ def observation(
       attack: on both sides of each pair; None: small-eps alphas alone.
     """
     measures = {
-        "outputs": passes.combine({name: _outputs_of(name) for name in functions}),
+        "outputs": passes.combine({name: outputs_of(name) for name in functions}),
     }
     logits = [name for name in sources if name in functions]
     if REFERENCE in functions and logits:
         names = (REFERENCE, *logits)
         pairs = [(number, 0) for number in range(1, len(names))]
-        measures["linear"] = over_pairs(names, pairs, _of_grams, loss=losses.l2)
+        measures["linear"] = over_pairs(names, pairs, of_grams, loss=losses.l2)
         if attack is not None:
             attack = checked_attack(attack)
-            measures["attack"] = passes.combine({name: _of_attack(name, attack) for name in logits})
+            measures["attack"] = passes.combine({name: of_attack(name, attack) for name in logits})
     return passes.combine(measures)
 
 
-def _attacked(values: TransferValues | Undefined) -> Attacked | Undefined:
+def attacked_of(values: TransferValues | Undefined) -> Attacked | Undefined:
+    """What a ranking needs of the record of one direction of `of_attack` or `of_grams`."""
     if isinstance(values, Undefined):
         return values
     u, v = (np.asarray(a, np.float64) for a in (values.unit_11, values.unit_12))
@@ -282,7 +285,7 @@ def observed(
         values["attack_"] = found["attack"][name]
     return known._replace(
         attacked={
-            how + direction: _attacked(of_direction)
+            how + direction: attacked_of(of_direction)
             for how, directions in values.items()
             for direction, of_direction in directions.items()
         },

@@ -18,7 +18,7 @@ RESERVED = {
     "flax": ("models",),
     "tensorflow_datasets": ("data",),
     "tensorflow": ("data",),
-    "sklearn": ("data", "scores"),
+    "sklearn": ("data", "scores", "evidence"),
     "matplotlib": ("report", "data"),
     "PIL": ("data",),
     "jinja2": ("report",),
@@ -66,6 +66,7 @@ FLOORS = (
     ("ranking",),
     ("synthetic",),
     ("experiments",),
+    ("evidence",),
     ("report",),
     ("benchmark",),
 )

@@ -1,0 +1,221 @@
+"""What the study found: a table a question, and the forest plot of every ranker."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from advknow.report import tables
+from advknow.report.figures import COLOURS
+
+Row = Mapping[str, Any]
+# By scope: what its column says.
+SCOPES = {
+    "all": "all targets",
+    "near": "near",
+    "far": "far",
+    "new": "targets not tried before",
+}
+TRUTHS = {"probe_accuracy": "linear probe", "fine_tuned_accuracy": "full fine-tuning"}
+# What is marked in the forest plot: the primary hypothesis and what it is compared with.
+MARKED = {
+    ("alpha1_alpha2_squared_source_to_target", "small_eps"): COLOURS[4],
+    ("static", ""): "black",
+    ("logme", ""): "black",
+    ("cka", ""): "black",
+    ("linear_probe", ""): "black",
+}
+
+
+def _with_interval(row: Row) -> str:
+    return f"{row['mean']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+
+
+def _setting(row: Row) -> str:
+    return f"zoo {row['zoo']}, {TRUTHS[row['truth']]}, {row['labels']} labels a class"
+
+
+def _questions(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows by zoo, truth and number of labels."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(_setting(row), []).append(row)
+    return found
+
+
+def _by_scope(rows: Sequence[Row], name: str, cell: Callable[[Row], str]) -> list[list[str]]:
+    """A line a value of `name`, a column a scope; the highest mean over the first scope first."""
+    scopes = [scope for scope in SCOPES if any(row["scope"] == scope for row in rows)]
+    cells: dict[str, dict[str, str]] = {}
+    for row in sorted(rows, key=lambda r: (r["scope"] != scopes[0], -r["mean"])):
+        cells.setdefault(row[name], {})[row["scope"]] = cell(row)
+    lines = [[of, *(there.get(s, "") for s in scopes)] for of, there in cells.items()]
+    return [["", *(SCOPES[s] for s in scopes)], *lines]
+
+
+def text(verdict: Mapping[str, Any]) -> str:
+    """For a terminal: a table a question."""
+    level = f"{100 * verdict['level']:g} %"
+    sizes = ", ".join(f"{n} sources in zoo {zoo}" for zoo, n in verdict["sources"].items())
+    lines = [
+        f"{len(verdict['targets'])} targets ({', '.join(verdict['targets'])}); {sizes}.",
+        f"Intervals are of {level}, over targets and sources.",
+        *_hypotheses(verdict),
+        *_rankers(verdict),
+        *_differences(verdict),
+        *_partial(verdict),
+        *_combined(verdict),
+        *_few(verdict),
+        *_noise(verdict),
+        *_controls(verdict),
+    ]
+    return "\n".join(lines)
+
+
+def _hypotheses(verdict: Mapping[str, Any]) -> list[str]:
+    rows = [["hypothesis", "scope", "statistic", "of", "found"]]
+    rows += [
+        [r["hypothesis"], r["scope"], r["statistic"], r["of"], _with_interval(r)]
+        for r in verdict["hypotheses"]
+    ]
+    return ["", "The hypotheses, their signs positive (zoo A, linear probe)", *tables.aligned(rows)]
+
+
+def _rankers(verdict: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for setting, rows in _questions(verdict["rankers"]).items():
+        whole = {r["score"]: r for r in rows if r["scope"] == "all"}
+        table = _by_scope(rows, "score", _with_interval)
+        table[0] += ["tau", "regret", "of 3"]
+        for line in table[1:]:
+            row = whole.get(line[0])
+            line += (
+                ["", "", ""]
+                if row is None
+                else [f"{row[name]:+.2f}" for name in ("tau",)]
+                + [f"{row[name]:.1f}" for name in ("regret", "regret_of_3")]
+            )
+        lines += ["", f"Weighted tau with {setting}", *tables.aligned(table)]
+    return [
+        *lines,
+        "tau, regret (points of accuracy lost by the first choice, by the best of the first 3): "
+        "over all targets.",
+    ]
+
+
+def _differences(verdict: Mapping[str, Any]) -> list[str]:
+    def cell(row: Row) -> str:
+        return f"{_with_interval(row)} p {row['p_holm']:.3f}"
+
+    lines: list[str] = []
+    for setting, rows in _questions(verdict["differences"]).items():
+        table = _by_scope(rows, "of", cell)
+        lines += ["", f"Difference of weighted tau, {setting}", *tables.aligned(table)]
+    return [*lines, "p: Holm's over the four of a scope." if lines else ""]
+
+
+def _partial(verdict: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for setting, of_setting in _questions(verdict["partial"]).items():
+        for given in dict.fromkeys(row["given"] for row in of_setting):
+            rows = [row for row in of_setting if row["given"] == given]
+            table = _by_scope(rows, "score", _with_interval)
+            lines += [
+                "",
+                f"Partial rank correlation given {given}, {setting}",
+                *tables.aligned(table),
+            ]
+    return lines
+
+
+def _combined(verdict: Mapping[str, Any]) -> list[str]:
+    def cell(row: Row) -> str:
+        return f"{row['mean']:+.2f} ({_with_interval(row['less_logme'])})"
+
+    lines: list[str] = []
+    for setting, rows in _questions(verdict["combined"]).items():
+        table = _by_scope(rows, "score", cell)
+        lines += ["", f"Weighted tau, and less LogME's, {setting}", *tables.aligned(table)]
+    return lines
+
+
+def _few(verdict: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for setting, rows in _questions(verdict["few"]).items():
+        lines += [
+            "",
+            f"Weighted tau, the reference model trained on the labelled images alone, {setting}",
+            *tables.aligned(_by_scope(rows, "score", _with_interval)),
+        ]
+    return lines
+
+
+def _noise(verdict: Mapping[str, Any]) -> list[str]:
+    ceiling = [["ceiling of the truth", "scope", "one draw by another", "by the mean of others"]]
+    ceiling += [
+        [_setting(r), r["scope"], f"{r['one_draw']:+.2f}", f"{r['mean_of_others']:+.2f}"]
+        for r in verdict["ceiling"]
+    ]
+    stability = [["stability of", "zoo", "differing in", "mean weighted tau"]]
+    stability += [
+        [r["quantity"], r["zoo"], r["component"], f"{r['mean']:+.2f}"] for r in verdict["stability"]
+    ]
+    chance = [
+        f"Of {row['sources']} sources in random order |weighted tau| on one target is below "
+        f"{row['range']:.2f} in {100 * verdict['level']:g} of 100."
+        for row in verdict["null"]
+    ]
+    undefined = [
+        f"not defined, and put last: {row['score']}, {row['records']} records"
+        for row in verdict["undefined"]
+    ]
+    return ["", *tables.aligned(ceiling), "", *tables.aligned(stability), "", *chance, *undefined]
+
+
+def _controls(verdict: Mapping[str, Any]) -> list[str]:
+    found, lines = verdict["controls"], [""]
+    for score, ranks in found.get("copy_ranks", {}).items():
+        said = ", ".join(f"{target} {rank}" for target, rank in ranks.items())
+        lines.append(f"rank of a copy of the reference model by {score}: {said}")
+    if twins := found.get("twins"):
+        lines.append(
+            f"two seeds of {twins['recipes']} recipes, by the primary score: the second less the "
+            f"first {twins['second_less_first']:+.3f} [{twins['low']:+.3f}, {twins['high']:+.3f}] "
+            f"of all ranks; {twins['apart']:.2f} apart, any two sources "
+            f"{twins['any_two_apart']:.2f}"
+        )
+    if shuffled := found.get("shuffled"):
+        lines.append(
+            f"the primary score shuffled: {shuffled['mean']:+.2f}, {100 * verdict['level']:g} of "
+            f"100 in [{shuffled['low']:+.2f}, {shuffled['high']:+.2f}]"
+        )
+    return lines
+
+
+def figure(verdict: Mapping[str, Any]) -> Figure:
+    """The forest plot: every ranker of the primary hypothesis's zoo and truth, a panel a scope."""
+    setting, rows = next(iter(_questions(verdict["rankers"]).items()))
+    scopes = [scope for scope in SCOPES if any(row["scope"] == scope for row in rows)]
+    whole = sorted((r for r in rows if r["scope"] == scopes[0]), key=lambda r: r["mean"])
+    places = {row["score"]: place for place, row in enumerate(whole)}
+    drawn = Figure(figsize=(3.4 + 2.4 * len(scopes), 1.8 + 0.2 * len(places)), layout="constrained")
+    FigureCanvasAgg(drawn)
+    panels = drawn.subplots(1, len(scopes), sharey=True, squeeze=False)[0]
+    for axes, scope in zip(panels, scopes, strict=True):
+        there = [row for row in rows if row["scope"] == scope]
+        axes.axvline(0, color="#999999", linewidth=0.8)
+        for row in there:
+            colour = MARKED.get((row["quantity"], row["attack"]), COLOURS[0])
+            place = places[row["score"]]
+            axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=1.4)
+            axes.plot(row["mean"], place, "o", color=colour, markersize=4)
+        axes.set_xlim(-1.05, 1.05)
+        axes.set_title(f"{SCOPES[scope]}, {there[0]['targets']} targets", fontsize=10)
+        axes.grid(alpha=0.25)
+    panels[0].set_yticks(range(len(places)), list(places), fontsize=8, parse_math=False)
+    for label, row in zip(panels[0].get_yticklabels(), whole, strict=True):
+        label.set_color(MARKED.get((row["quantity"], row["attack"]), "#555555"))
+    panels[0].set_ylim(-0.7, len(places) - 0.3)
+    drawn.supxlabel(f"weighted tau with {setting}; bars: {100 * verdict['level']:g} %", fontsize=9)
+    return drawn

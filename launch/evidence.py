@@ -1,0 +1,64 @@
+"""Does adversarial transferability tell what a model can teach? The whole study, or a shard of it.
+
+    python -m launch.evidence --preset=digits --workdir=runs/evidence-digits
+    python -m launch.evidence --preset=full --shard=1/4 --workdir=runs/evidence
+    python -m launch.evidence --records=a/evidence.csv,b/evidence.csv --workdir=runs/evidence-again
+
+The first forms train sources and the targets' own models, measure every score and what each source
+is worth on each target, and write evidence.csv and evidence.json; once all sources are there, print
+the verdict and draw evidence.png. The last makes tables and picture again, without training, from
+the records of one workdir or of several shards together.
+"""
+
+import pathlib
+
+from absl import flags
+
+from launch import app
+
+PRESET = flags.DEFINE_enum("preset", "digits", ["tiny", "digits", "full"], "Which study.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for all of it; runs/evidence-PRESET by default."
+)
+SHARD = flags.DEFINE_string("shard", "1/1", "I/N: the I-th of every N sources, I from 1.")
+RECORDS = flags.DEFINE_list(
+    "records", None, "In place of a study: files evidence.csv or evidence.csv.gz, with commas."
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Where Fashion-MNIST's files lie; Debian's folder by default."
+)
+flags.adopt_module_key_flags(app)
+
+
+def main() -> None:
+    """Reads the flags, runs the study or reads its records, prints and draws the verdict."""
+    from advknow.evidence import design, records, run, verdict
+    from advknow.report import evidence as report
+    from advknow.report import figures
+
+    folder = pathlib.Path(WORKDIR.value or f"runs/evidence-{PRESET.value}")
+    if RECORDS.value is not None:
+        given = [name for name in ("preset", "shard", "data_dir") if flags.FLAGS[name].present]
+        if given:
+            raise ValueError(f"--{given[0]} has no meaning with --records, which decides it.")
+        together = records.read(RECORDS.value)
+        found = verdict.verdict(together)
+        run.write_again(folder, together, found, command=app.command())
+    else:
+        study = design.study(PRESET.value, data_dir=DATA_DIR.value)
+        content = run.run(study, folder, shard=SHARD.value, command=app.command(), **app.session())
+        found = content["verdict"]
+        if found is None:
+            print(
+                f"{len(study.sources) - len(content['missing'])} of {len(study.sources)} sources "
+                f"are in {folder / records.FILE}; the verdict comes with the last of them, or of "
+                "--records of all shards."
+            )
+            return
+    print(report.text(found))
+    figures.save(report.figure(found), folder / "evidence.png")
+    print(f"evidence.csv, evidence.json and evidence.png are in {folder}")
+
+
+if __name__ == "__main__":
+    app.run(main, usage=__doc__, resumes=lambda: RECORDS.value is None)
