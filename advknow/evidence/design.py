@@ -14,6 +14,8 @@ SEEDS = (0, 1)
 # Share of the images of a data set that sources and targets have in common, part by part; the other
 # half is the targets'.
 SOURCE_SHARE = 0.5
+TUNING = TrainConfig(epochs=25, batch_size=32)
+FEW_TRAINING = TrainConfig(epochs=60, batch_size=32, learning_rate=0.02)
 
 
 def family(dataset: str) -> str:
@@ -98,7 +100,7 @@ class Target:
         return family(self.dataset)
 
     def relation(self, source: Source) -> str:
-        """ "near" where the source has seen other images of the same data set, else "far"."""
+        """Whether the source has seen other images of the same data set: "near", else "far"."""
         return "near" if self.family == source.family else "far"
 
 
@@ -134,10 +136,10 @@ class Study:
     tuned_labels: int = 10
     tuned_zoo: str = "A"
     grid: tuple[tuple[float, ...], tuple[float, ...]] = ((0.005, 0.02), (1e-4, 1e-2))
-    tuning: TrainConfig = TrainConfig(epochs=25, batch_size=32)
+    tuning: TrainConfig = TUNING
     reference: str = "lenet"
     reference_width: float = 1.0
-    few_training: TrainConfig = TrainConfig(epochs=60, batch_size=32, learning_rate=0.02)
+    few_training: TrainConfig = FEW_TRAINING
     pgd_steps: int = 20
     eps: float = 0.1
     source_per_font: int = 20

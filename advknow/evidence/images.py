@@ -18,6 +18,8 @@ HALVED = ("fashion_mnist", "mnist")
 CHARACTERS = {"glyphs": glyphs.LETTERS, "glyphs/digits": glyphs.DIGITS}
 # Of the fonts of a source's train part: train, validation. Of a target's: train, validation, test.
 SOURCE_SHARES, TARGET_SHARES = (0.9, 0.1), (0.5, 0.1, 0.4)
+# Of digits, whose own train part has 89 images of a class: 104 and more here.
+DIGITS_SHARES = (0.6, 0.1, 0.3)
 
 
 @functools.lru_cache(maxsize=8)
@@ -102,7 +104,9 @@ def of_target(target: Target, study: Study) -> DatasetSplits:
     elif target.dataset in HALVED:
         splits = _half(_loaded(target.dataset, study.data_dir), study, 1)
     else:
-        splits = _loaded(target.dataset, study.data_dir)
+        whole = data.concatenate(*_loaded(target.dataset, study.data_dir))
+        seed = keys.stage_seed(study.seed, f"division/{target.dataset}")
+        splits = DatasetSplits(*data.partition(whole, DIGITS_SHARES, seed=seed))
     train, validation, test = _selected(splits, target.classes)
     seed = keys.stage_seed(study.seed, f"test/{target.name}")
     return DatasetSplits(train, validation, data.take_balanced(test, study.test_images, seed=seed))

@@ -47,12 +47,13 @@ def _mean(found: Sequence[Jackknife]) -> Jackknife:
     )
 
 
-def _interval(found: Jackknife) -> Row:
+def interval_of(found: Jackknife) -> Row:
+    """The mean over targets and its interval."""
     of = intervals.interval(found, level=LEVEL)
     return {"mean": of.mean, "low": of.low, "high": of.high}
 
 
-class _Question:
+class Question:
     """One zoo, truth, number of labels and scope.
 
     Attributes:
@@ -121,12 +122,12 @@ class _Question:
         return _mean(found)
 
 
-def _questions(of: Rankings, *, least: int = 4) -> Iterable[_Question]:
+def _questions(of: Rankings, *, least: int = 4) -> Iterable[Question]:
     for zoo, truth in itertools.product(of.zoos(), (TRUTH, TUNED)):
         for labels, scope in itertools.product(of.labels(truth, zoo), SCOPES):
             view = of.view(truth, zoo, labels, scope, least=least)
             if view is not None:
-                yield _Question(of, zoo, truth, labels, scope, view)
+                yield Question(of, zoo, truth, labels, scope, view)
 
 
 def verdict(records: Iterable[Record]) -> dict[str, Any]:
@@ -173,12 +174,12 @@ def verdict(records: Iterable[Record]) -> dict[str, Any]:
     }
 
 
-def _is_main(q: _Question, of: Rankings) -> bool:
+def _is_main(q: Question, of: Rankings) -> bool:
     """Of the primary hypothesis: zoo A, the probe, the fewest labels."""
     return (q.zoo, q.truth, q.labels) == ("A", TRUTH, of.labels(TRUTH, "A")[0])
 
 
-def _ranker(q: _Question, ranker: Ranker, *, few: bool = False) -> Row:
+def _ranker(q: Question, ranker: Ranker, *, few: bool = False) -> Row:
     view, setups = q.view, q.having(ranker, few=few)
     scored = [q.values(ranker, setup) for setup in setups]
 
@@ -191,7 +192,7 @@ def _ranker(q: _Question, ranker: Ranker, *, few: bool = False) -> Row:
         "score": title(ranker),
         "quantity": ranker.quantity,
         "attack": ranker.attack,
-        **_interval(q.weighted(ranker, few=few)),
+        **interval_of(q.weighted(ranker, few=few)),
         "tau": over(tau.tau),
         "regret": over(choices.regret),
         "regret_of_3": over(choices.regret, first=3),
@@ -204,15 +205,15 @@ def _difference(a: Jackknife, b: Jackknife) -> Row:
     return {"mean": found.mean, "low": found.low, "high": found.high, "p_value": found.p_value}
 
 
-def _hypotheses(q: _Question) -> list[Row]:
+def _hypotheses(q: Question) -> list[Row]:
     """The three, with their intervals; the sign of all is positive."""
     rows = [{**q.name(), "hypothesis": "primary", "of": title(PRIMARY), "statistic": "weighted tau",
-             **_interval(q.weighted(PRIMARY))}]  # fmt: skip
+             **interval_of(q.weighted(PRIMARY))}]  # fmt: skip
     if q.scope == "far":
         given = (LOGME, SOURCE_ACCURACY)
         wide = q.of.view(q.truth, q.zoo, q.labels, q.scope, least=len(given) + 4)
         if wide is not None:
-            apart = _Question(q.of, q.zoo, q.truth, q.labels, q.scope, wide)
+            apart = Question(q.of, q.zoo, q.truth, q.labels, q.scope, wide)
             own, cka = (apart.partial(one, given) for one in (PRIMARY, CKA))
             second = {**apart.name(), "hypothesis": "second"}
             rows += [
@@ -220,7 +221,7 @@ def _hypotheses(q: _Question) -> list[Row]:
                     **second,
                     "of": title(PRIMARY),
                     "statistic": "partial rank correlation, given LogME and source accuracy",
-                    **_interval(own),
+                    **interval_of(own),
                 },
                 {
                     **second,
@@ -244,14 +245,14 @@ def _hypotheses(q: _Question) -> list[Row]:
             "hypothesis": f"third, {experiment}",
             "of": title(ranker),
             "statistic": "weighted tau",
-            **_interval(q.weighted(ranker)),
+            **interval_of(q.weighted(ranker)),
         }
         for experiment, ranker in POSTER.items()
     ]
     return rows
 
 
-def _with_logme(q: _Question, ranker: Ranker) -> Jackknife:
+def _with_logme(q: Question, ranker: Ranker) -> Jackknife:
     def scored(setup: Setup) -> np.ndarray:
         both = [q.values(one, setup) for one in (LOGME, ranker)]
         return mean_rank(both, present=q.view.present)
@@ -259,7 +260,7 @@ def _with_logme(q: _Question, ranker: Ranker) -> Jackknife:
     return q.averaged(scored, q.having(ranker))
 
 
-def _differences(q: _Question) -> list[Row]:
+def _differences(q: Question) -> list[Row]:
     found = [
         {
             **q.name(),
@@ -272,19 +273,19 @@ def _differences(q: _Question) -> list[Row]:
     return [{**row, "p_holm": float(p)} for row, p in zip(found, adjusted, strict=True)]
 
 
-def _partial(of: Rankings, q: _Question) -> list[Row]:
+def _partial(of: Rankings, q: Question) -> list[Row]:
     rows = []
     for given in ((SOURCE_ACCURACY, SIZE), (LOGME,)):
         view = of.view(q.truth, q.zoo, q.labels, q.scope, least=len(given) + 4)
         if view is None:
             continue
-        wide = _Question(of, q.zoo, q.truth, q.labels, q.scope, view)
+        wide = Question(of, q.zoo, q.truth, q.labels, q.scope, view)
         rows += [
             {
                 **wide.name(),
                 "score": title(ranker),
                 "given": " and ".join(map(title, given)),
-                **_interval(wide.partial(ranker, given)),
+                **interval_of(wide.partial(ranker, given)),
             }
             for ranker in dict.fromkeys((PRIMARY, *POSTER.values(), Ranker("rho2"), CKA, LOGME))
             if ranker not in given
@@ -292,13 +293,13 @@ def _partial(of: Rankings, q: _Question) -> list[Row]:
     return rows
 
 
-def _combined(q: _Question) -> list[Row]:
+def _combined(q: Question) -> list[Row]:
     rankers = dict.fromkeys((PRIMARY, *POSTER.values(), Ranker("rho2"), CKA))
     return [
         {
             **q.name(),
             "score": f"mean rank of LogME and {title(ranker)}",
-            **_interval(with_logme),
+            **interval_of(with_logme),
             "less_logme": _difference(with_logme, q.weighted(LOGME)),
         }
         for ranker in rankers
@@ -306,7 +307,7 @@ def _combined(q: _Question) -> list[Row]:
     ]
 
 
-def _ceiling(of: Rankings, q: _Question) -> Row:
+def _ceiling(of: Rankings, q: Question) -> Row:
     truths = of.truths(q.truth, q.zoo, q.labels)[:, q.view.rows]
     one, rest = agreement.ceiling(truths, present=q.view.present)
     return {**q.name(), "one_draw": float(one.mean()), "mean_of_others": float(rest.mean())}
@@ -339,19 +340,21 @@ def _stability(of: Rankings) -> list[Row]:
 
 
 def _stable(zoo: str, quantity: str, setups: Any, components: Sequence[str]) -> list[Row]:
+    varying = [i for i in range(len(components)) if len({setup[i] for setup in setups}) > 1]
+    setups = {tuple(setup[i] for i in varying): values for setup, values in setups.items()}
     # A ranking by one setup is the truth of another here, and may not be the same for all sources.
     whole = np.min([np.ptp(values, axis=1) > 0 for values in setups.values()], axis=0)
     kept = {setup: values[whole] for setup, values in setups.items()}
-    if not whole.any():
+    if not whole.any() or not varying:
         return []
-    found = agreement.stability(kept, components)
+    found = agreement.stability(kept, [components[i] for i in varying])
     return [
         {"zoo": zoo, "quantity": quantity, "component": name, "mean": float(of.mean())}
         for name, of in found.items()
     ]
 
 
-def _controls(of: Rankings, main: Sequence[_Question]) -> dict[str, Any]:
+def _controls(of: Rankings, main: Sequence[Question]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "A" not in of.sources:
         return found
@@ -402,7 +405,7 @@ def _twins(of: Rankings, setup: Setup) -> Row:
     }
 
 
-def _shuffled(q: _Question) -> Row:
+def _shuffled(q: Question) -> Row:
     """The primary score with the sources of every target in random order."""
     values, rng = q.values(PRIMARY, q.setups[0]), np.random.default_rng(0)
     means = [

@@ -156,6 +156,8 @@ def interval(found: Jackknife, *, level: float = 0.95) -> Interval:
     mean, error = float(found.per_target.mean()), float(np.sqrt(variance))
     if error <= ROUNDING:
         return Interval(mean, mean, mean, 0.0, degrees)
+    if 1 - abs(mean) <= ROUNDING:  # Of all targets; z is infinite, whatever its error.
+        return Interval(mean, mean, mean, error, degrees)
     half = stats.t.ppf(0.5 + level / 2, degrees) * error / (1 - mean**2)
     low, high = np.tanh(np.arctanh(mean) + np.array([-half, half]))
     return Interval(mean, float(low), float(high), error, degrees)
