@@ -165,7 +165,8 @@ def _smallest():
 def test_shards_and_a_stopped_run_give_the_records_of_a_whole_one(tmp_path):
     study, whole = _smallest(), tmp_path / "whole"
     said = run.run(study, whole)
-    assert said["missing"] == [] and said["verdict"]["sources"] == {"A": 4}
+    assert said["missing"] == []
+    assert said["verdict"]["sources"] == {"A": 4}
     # In two workdirs, as on two machines.
     parts = []
     for i in (1, 2):

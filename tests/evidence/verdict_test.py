@@ -10,6 +10,7 @@ from scipy import stats
 
 from advknow.evidence import design, rankings
 from advknow.evidence.design import PRIMARY, Ranker
+from advknow.evidence.questions import Question, interval_of
 from advknow.evidence.rankings import Rankings, Setup
 from advknow.evidence.verdict import verdict
 from advknow.report import evidence as report
@@ -87,12 +88,10 @@ def test_noise_covers_zero_about_as_often_as_it_should():
 
 def verdict_of_primary(records):
     """Without the other tables, which take a second."""
-    from advknow.evidence import verdict as module
-
     of = Rankings(records)
     view = of.view(design.TRUTH, "A", 10, "all")
-    question = module.Question(of, "A", design.TRUTH, 10, "all", view)
-    return module.interval_of(question.weighted(PRIMARY))
+    question = Question(of, "A", design.TRUTH, 10, "all", view)
+    return interval_of(question.weighted(PRIMARY))
 
 
 def test_the_mean_over_targets_is_scipys():
@@ -115,7 +114,8 @@ def test_near_and_far_divide_the_pairs_and_the_trials_targets_are_apart(said):
     for name in near.targets:
         both = near.present[near.targets.index(name)] ^ far.present[far.targets.index(name)]
         assert both.all()
-    assert "digits" in far.targets and "digits" not in near.targets
+    assert "digits" in far.targets
+    assert "digits" not in near.targets
 
 
 def test_a_source_without_a_value_is_put_last_and_counted():
