@@ -32,7 +32,7 @@ flags.adopt_module_key_flags(app)
 
 def main() -> None:
     """Reads the flags, runs the study or reads its records, prints and draws the verdict."""
-    from advknow.evidence import design, records, run, verdict
+    from advknow.evidence import records, run, studies, verdict
     from advknow.report import evidence as report
     from advknow.report import figures
 
@@ -45,7 +45,7 @@ def main() -> None:
         found = verdict.verdict(together)
         run.write_again(folder, together, found, command=app.command())
     else:
-        study = design.study(PRESET.value, data_dir=DATA_DIR.value)
+        study = studies.study(PRESET.value, data_dir=DATA_DIR.value)
         content = run.run(study, folder, shard=SHARD.value, command=app.command(), **app.session())
         found = content["verdict"]
         if found is None:

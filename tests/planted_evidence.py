@@ -3,7 +3,8 @@
 import numpy as np
 
 from advknow.evidence import records
-from advknow.evidence.design import TARGETS, Recipe, Source
+from advknow.evidence.design import Recipe, Source
+from advknow.evidence.studies import TARGETS
 from advknow.training import TrainConfig
 
 DRAWS, LABELS = 2, (10,)

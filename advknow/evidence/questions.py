@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from advknow.evidence.design import LEVEL, TRUTH, TUNED, Ranker
+from advknow.evidence.hypotheses import LEVEL, TRUTH, TUNED, Ranker
 from advknow.evidence.rankings import SCOPES, Rankings, Setup, View
 from advknow.statistics import intervals
 from advknow.statistics.intervals import Jackknife

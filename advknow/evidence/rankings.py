@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from advknow.evidence.design import RANDOM, STATIC, TARGETS, TRIED, TRUTH, Ranker
+from advknow.evidence.hypotheses import RANDOM, STATIC, TRUTH, Ranker
 from advknow.evidence.records import Record
+from advknow.evidence.studies import TARGETS, TRIED
 from advknow.ranking.catalogue import SCORES
 from advknow.statistics import matrices, static
 

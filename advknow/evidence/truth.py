@@ -13,7 +13,8 @@ import threadpoolctl
 from advknow import data
 from advknow.data import Dataset, DatasetSplits
 from advknow.evidence import images, records
-from advknow.evidence.design import TRUTH, TUNED, Source, Study, Target
+from advknow.evidence.design import Source, Study, Target
+from advknow.evidence.hypotheses import TRUTH, TUNED
 from advknow.evidence.records import Record
 from advknow.evidence.zoo import Trained
 from advknow.experiments import stages

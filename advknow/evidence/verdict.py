@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from advknow.evidence import design
-from advknow.evidence.design import (
+from advknow.evidence import hypotheses
+from advknow.evidence.hypotheses import (
     CKA,
     COMPARED,
     LEVEL,
@@ -235,7 +235,7 @@ def _stability(of: Rankings) -> list[Row]:
             for i in range(count)
         }
         rows += _stable(zoo, product, of_alphas, ("attack", "reference model"))
-        for ranker in (LOGME, design.PROBE):
+        for ranker in (LOGME, hypotheses.PROBE):
             setups = {
                 (n, i): of.values(ranker, zoo, Setup(n, i))
                 for n in labels

@@ -7,12 +7,12 @@ import pytest
 from planted_evidence import planted
 
 from advknow.data import Dataset, DatasetSplits
-from advknow.evidence import design, images, records, run, truth
+from advknow.evidence import design, hypotheses, images, records, run, studies, truth
 from advknow.runs.unfinished import StoppedError
 
 
 def test_the_study_is_as_large_as_the_protocol_says():
-    full = design.full()
+    full = studies.full()
     of = {zoo: [s for s in full.sources if s.zoo == zoo] for zoo in "AB"}
     assert len(of["A"]) == 48
     assert {(s.recipe.model, s.recipe.width) for s in of["A"]} == {("lenet", 1.0)}
@@ -22,20 +22,20 @@ def test_the_study_is_as_large_as_the_protocol_says():
     assert len({s.recipe.dataset for s in of["B"]}) == 3
     assert len(full.targets) == 8
     assert len({target.family for target in full.targets}) == 4
-    new = {target.name for target in full.targets} - design.TRIED
+    new = {target.name for target in full.targets} - studies.TRIED
     assert new == {"Fashion all ten", "letters A-M", "letters N-Z", "numerals"}
 
 
 def test_hypotheses_are_as_fixed():
-    assert design.PRIMARY == ("alpha1_alpha2_squared_source_to_target", "small_eps")
-    assert [*design.POSTER.values()] == [
+    assert hypotheses.PRIMARY == ("alpha1_alpha2_squared_source_to_target", "small_eps")
+    assert [*hypotheses.POSTER.values()] == [
         ("alpha1_alpha2_squared_target_to_source", "fgsm"),
         ("alpha1_alpha2_squared_source_to_target", "pgd"),
     ]
 
 
 def test_near_is_the_same_data_set():
-    full = design.full()
+    full = studies.full()
     sources = {s.name: s for s in full.sources}
     targets = {t.name: t for t in full.targets}
 
@@ -72,7 +72,7 @@ def test_no_source_shares_an_image_with_a_target(monkeypatch):
         return _made_up(name) if name in images.HALVED else real(name, data_dir)
 
     monkeypatch.setattr(images, "_loaded", loaded)
-    study = dataclasses.replace(design.full(), source_per_font=2, target_per_font=4)
+    study = dataclasses.replace(studies.full(), source_per_font=2, target_per_font=4)
     images.check_disjoint(study)
     halves = [
         {i for part in splits for i in part.ids}
@@ -89,7 +89,7 @@ def test_no_source_shares_an_image_with_a_target(monkeypatch):
 
 
 def test_the_labels_of_a_noisy_source_are_wrong_where_they_should_be():
-    study = design.tiny()
+    study = studies.tiny()
     (noisy,) = [s for s in study.sources if s.name == "A letters-noise-0.8 0"]
     clean = {i: label for part in images.of_recipe(noisy.recipe, study)
              for i, label in zip(part.ids, part.labels, strict=True)}  # fmt: skip
@@ -131,7 +131,7 @@ def test_files_of_shards_are_put_together_and_must_agree(tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_nan_is_no_value(value, tmp_path):
-    source, target = design.tiny().sources[0], design.tiny().targets[0]
+    source, target = studies.tiny().sources[0], studies.tiny().targets[0]
     with pytest.raises(ValueError, match="logme of source A letters-whole 0 on target digits is"):
         records.record(source, target, "logme", value, n=1)
     written = [records.record(source, target, "logme", 1.0, n=1)]
@@ -147,7 +147,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
 
 def test_shards_divide_the_sources():
-    of = design.full().sources
+    of = studies.full().sources
     shards = [design.shard(of, f"{i}/4") for i in (1, 2, 3, 4)]
     assert sorted(s.name for part in shards for s in part) == sorted(s.name for s in of)
     for bad in ("0/4", "5/4", "1", "a/b", "1/0"):
@@ -157,7 +157,7 @@ def test_shards_divide_the_sources():
 
 def _smallest():
     """The tiny study with four sources."""
-    study = design.tiny()
+    study = studies.tiny()
     return dataclasses.replace(study, sources=study.sources[:4])
 
 

@@ -8,8 +8,8 @@ import pytest
 from planted_evidence import planted
 from scipy import stats
 
-from advknow.evidence import design, rankings
-from advknow.evidence.design import PRIMARY, Ranker
+from advknow.evidence import hypotheses, rankings
+from advknow.evidence.hypotheses import PRIMARY, Ranker
 from advknow.evidence.questions import Question, interval_of
 from advknow.evidence.rankings import Rankings, Setup
 from advknow.evidence.verdict import verdict
@@ -72,7 +72,7 @@ def test_the_opposite_of_the_truth_and_a_constant_score(said):
 
 def test_the_truth_is_better_than_noise_and_holm_is_no_smaller(said):
     rows = [row for row in said["differences"] if (row["scope"], row["labels"]) == ("all", 10)]
-    assert len(rows) == len(design.COMPARED)
+    assert len(rows) == len(hypotheses.COMPARED)
     assert all(row["low"] > 0 and row["p_holm"] < 0.05 for row in rows)
     assert all(row["p_holm"] >= row["p_value"] for row in rows)
 
@@ -89,15 +89,15 @@ def test_noise_covers_zero_about_as_often_as_it_should():
 def verdict_of_primary(records):
     """Without the other tables, which take a second."""
     of = Rankings(records)
-    view = of.view(design.TRUTH, "A", 10, "all")
-    question = Question(of, "A", design.TRUTH, 10, "all", view)
+    view = of.view(hypotheses.TRUTH, "A", 10, "all")
+    question = Question(of, "A", hypotheses.TRUTH, 10, "all", view)
     return interval_of(question.weighted(PRIMARY))
 
 
 def test_the_mean_over_targets_is_scipys():
     records = planted({}, seed=3)
     of = Rankings(records)
-    truth = of.truth(design.TRUTH, "A", 10)
+    truth = of.truth(hypotheses.TRUTH, "A", 10)
     expected = np.mean(
         [
             stats.weightedtau(of.values(PRIMARY, "A", Setup(10, i))[t], truth[t]).statistic
@@ -109,7 +109,7 @@ def test_the_mean_over_targets_is_scipys():
 
 def test_near_and_far_divide_the_pairs_and_the_trials_targets_are_apart(said):
     of = Rankings(planted({}))
-    near, far, new = (of.view(design.TRUTH, "A", 10, s) for s in ("near", "far", "new"))
+    near, far, new = (of.view(hypotheses.TRUTH, "A", 10, s) for s in ("near", "far", "new"))
     assert new.targets == ("Fashion all ten", "letters A-M", "letters N-Z", "numerals")
     for name in near.targets:
         both = near.present[near.targets.index(name)] ^ far.present[far.targets.index(name)]

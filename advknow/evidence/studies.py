@@ -1,0 +1,226 @@
+"""The studies by name: their sources and targets.
+
+python -m launch.evidence --preset=tiny|digits|full
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from advknow import validate
+from advknow.evidence.design import Recipe, Source, Study, Target
+from advknow.training import TrainConfig
+
+SEEDS = (0, 1)
+TOPS = ("T-shirt/top", "Pullover", "Coat", "Shirt")
+SHOES_AND_BAGS = ("Sandal", "Sneaker", "Bag", "Ankle boot")
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+TARGETS = (
+    Target(name="digits", dataset="digits", epochs=20, tried=True),
+    Target(name="MNIST", dataset="mnist", epochs=20, tried=True),
+    Target(name="Fashion tops", dataset="fashion_mnist", classes=TOPS, epochs=4, tried=True),
+    Target(
+        name="Fashion shoes and bags",
+        dataset="fashion_mnist",
+        classes=SHOES_AND_BAGS,
+        epochs=4,
+        tried=True,
+    ),
+    Target(name="Fashion all ten", dataset="fashion_mnist", epochs=3),
+    Target(name="letters A-M", dataset="glyphs", classes=LETTERS[:13], epochs=20),
+    Target(name="letters N-Z", dataset="glyphs", classes=LETTERS[13:], epochs=20),
+    Target(name="numerals", dataset="glyphs/digits", epochs=20),
+)
+# Those that the trials used: the study's mean over the others is reported apart.
+TRIED = frozenset(target.name for target in TARGETS if target.tried)
+
+
+def _sgd(epochs: int, **settings: Any) -> TrainConfig:
+    return TrainConfig(epochs=epochs, learning_rate=0.02, **settings)
+
+
+def _against(eps: float, epochs: int) -> TrainConfig | None:
+    """Adversarial training."""
+    return _sgd(epochs)
+
+
+def zoo_a() -> tuple[Recipe, ...]:
+    """24 recipes of one architecture and size."""
+
+    def fashion(name: str, epochs: int = 4, **rest: Any) -> Recipe:
+        training = rest.pop("training", _sgd(epochs))
+        return Recipe(name=f"fashion-{name}", dataset="fashion_mnist", training=training, **rest)
+
+    def mnist(name: str, epochs: int = 20, **rest: Any) -> Recipe:
+        training = rest.pop("training", _sgd(epochs))
+        return Recipe(name=f"mnist-{name}", dataset="mnist", training=training, **rest)
+
+    return (
+        fashion("whole"),
+        fashion("one-epoch", epochs=1),
+        fashion("long", epochs=12),
+        fashion("500", epochs=40, images=500),
+        fashion("2000", epochs=25, images=2000),
+        fashion("augmented", augment=True),
+        *(fashion(f"noise-{share:g}", label_noise=share) for share in (0.2, 0.5, 0.8)),
+        fashion("five", classes=("T-shirt/top", "Dress", "Sandal", "Bag", "Shirt")),
+        fashion("other-five", classes=("Trouser", "Pullover", "Coat", "Sneaker", "Ankle boot")),
+        fashion("two", classes=("Trouser", "Sneaker")),
+        fashion("adversarial-0.03", training=_against(0.03, 3)),
+        fashion("adversarial-0.1", training=_against(0.1, 3)),
+        mnist("whole"),
+        mnist("one-epoch", epochs=1),
+        mnist("300", epochs=40, images=300),
+        mnist("noise-0.5", label_noise=0.5),
+        mnist("five", classes=tuple("02468")),
+        mnist("adversarial-0.1", training=_against(0.1, 20)),
+        Recipe(name="letters", dataset="glyphs", training=_sgd(10)),
+        Recipe(name="numerals", dataset="glyphs/digits", training=_sgd(15)),
+        fashion("random-labels", label_noise=0.9),
+        Recipe(name="untrained", dataset="fashion_mnist"),
+    )
+
+
+# Widths of the experiments' fashion preset, and whether the architecture has batch norm.
+ARCHITECTURES = {
+    "mlp": (1.0, False),
+    "lenet": (1.0, False),
+    "alexnet": (0.25, False),
+    "resnet18": (0.25, True),
+    "resnet50": (0.125, True),
+}
+# Epochs without batch norm, and with.
+TASKS = {"fashion_mnist": (4, 2), "mnist": (20, 8), "glyphs": (10, 4)}
+
+
+def zoo_b() -> tuple[Recipe, ...]:
+    """Five architectures of several sizes, three source tasks each."""
+    return tuple(
+        Recipe(
+            name=f"{model}-{dataset}",
+            dataset=dataset,
+            model=model,
+            width=width,
+            training=TrainConfig(epochs=normalised, learning_rate=0.1) if norm else _sgd(plain),
+        )
+        for model, (width, norm) in ARCHITECTURES.items()
+        for dataset, (plain, normalised) in TASKS.items()
+    )
+
+
+def _sources(recipes: Sequence[Recipe], zoo: str) -> tuple[Source, ...]:
+    return tuple(Source(recipe, seed, zoo) for recipe in recipes for seed in SEEDS)
+
+
+def full(**settings: Any) -> Study:
+    """The study: 78 sources, 8 targets of 4 data sets.
+
+        python -m launch.evidence --preset=full --shard=1/4 --workdir=runs/evidence
+
+    Four times, 1/4 to 4/4, in one workdir or in four (README.md beside this file).
+    """
+    sources = (*_sources(zoo_a(), "A"), *_sources(zoo_b(), "B"))
+    return Study(preset="full", sources=sources, targets=TARGETS, **settings)
+
+
+def digits(**settings: Any) -> Study:
+    """A small study that needs no download: sources from glyphs, targets digits and glyphs.
+
+    python -m launch.evidence --preset=digits --workdir=runs/evidence-digits
+    """
+
+    def letters(name: str, epochs: int = 4, **rest: Any) -> Recipe:
+        return Recipe(name=f"letters-{name}", dataset="glyphs", training=_sgd(epochs), **rest)
+
+    a = (
+        letters("whole"),
+        letters("one-epoch", epochs=1),
+        letters("500", epochs=20, images=500),
+        letters("noise-0.5", label_noise=0.5),
+        letters("five", classes=tuple("AEIOU"), epochs=10),
+        Recipe(name="numerals", dataset="glyphs/digits", training=_sgd(10)),
+        letters("random-labels", label_noise=25 / 26),
+        Recipe(name="untrained", dataset="glyphs"),
+    )
+    b = tuple(
+        Recipe(
+            name=f"{model}-{dataset.replace('/', '-')}",
+            dataset=dataset,
+            model=model,
+            width=width,
+            training=_sgd(4),
+        )
+        for model, width in (("mlp", 0.5), ("lenet", 1.0), ("alexnet", 0.125))
+        for dataset in ("glyphs", "glyphs/digits")
+    )
+    return Study(
+        preset="digits",
+        sources=(*_sources(a, "A"), *_sources(b, "B")),
+        targets=tuple(
+            dataclasses.replace(target, epochs=10)
+            for target in TARGETS
+            if target.dataset not in ("mnist", "fashion_mnist")
+        ),
+        labels=(10, 50),
+        num_examples=128,
+        tuning=TrainConfig(epochs=10, batch_size=32),
+        pgd_steps=10,
+        **settings,
+    )
+
+
+def tiny(**settings: Any) -> Study:
+    """For tests: six small sources, two targets, no download.
+
+    python -m launch.evidence --preset=tiny --workdir=runs/evidence-tiny
+    """
+
+    def letters(name: str, **rest: Any) -> Recipe:
+        return Recipe(
+            name=f"letters-{name}", dataset="glyphs", classes=LETTERS[:5], width=0.25, **rest
+        )
+
+    a = (
+        letters("whole", training=_sgd(3)),
+        letters("noise-0.8", training=_sgd(1), label_noise=0.8),
+        letters("untrained"),
+    )
+    return Study(
+        preset="tiny",
+        sources=_sources(a, "A"),
+        targets=(
+            Target(name="digits", dataset="digits", classes=tuple("01234"), epochs=2, tried=True),
+            Target(name="letters N-Z", dataset="glyphs", classes=tuple("NOPQR"), epochs=2),
+        ),
+        labels=(4, 8),
+        draws=2,
+        num_examples=32,
+        test_images=100,
+        tuned_labels=4,
+        grid=((0.01, 0.02), (1e-4,)),
+        tuning=TrainConfig(epochs=2, batch_size=8),
+        reference_width=0.25,
+        few_training=TrainConfig(epochs=2, batch_size=8, learning_rate=0.02),
+        pgd_steps=3,
+        source_per_font=6,
+        target_per_font=6,
+        batch_size=32,
+        **settings,
+    )
+
+
+PRESETS: dict[str, Callable[..., Study]] = {"tiny": tiny, "digits": digits, "full": full}
+
+
+def study(preset: str, **settings: Any) -> Study:
+    """The study of that name.
+
+    Args:
+      preset: "tiny", "digits" or "full". settings: fields of `Study` to change.
+
+    Raises:
+      ValueError, TypeError: an unknown preset; a setting that is not accepted.
+    """
+    validate.choice("preset", preset, PRESETS)
+    return PRESETS[preset](**settings)
