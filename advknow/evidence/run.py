@@ -40,8 +40,9 @@ def run(
       while any is missing, "settings", "versions", "command"}.
 
     Raises:
-      ValueError: the workdir holds another study; a shard that is not accepted; a source and a
-        target that share an image. FileNotFoundError: a data set is not there.
+      ValueError: the workdir holds another study; a shard that is not accepted; a training that
+        is not there; a source and a target that share an image.
+      FileNotFoundError: a data set is not there.
       unfinished.StoppedError: `stop` asked for it.
     """
     mine = shard_of(study.sources, shard)
@@ -49,6 +50,8 @@ def run(
         raise ValueError(
             f"shard={shard!r} has no source; at most {len(study.sources)} shards are accepted."
         )
+    for source in mine:
+        zoo.training_of(source.recipe)  # What cannot be trained is refused before anything is.
     images.check_disjoint(study)
     session = begin(workdir, study.settings(), ends_with=FILE, **how)
     session.journal.write("start", command=command, shard=shard)

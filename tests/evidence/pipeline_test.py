@@ -176,7 +176,7 @@ def test_shards_and_a_stopped_run_give_the_records_of_a_whole_one(tmp_path):
     assert records.read(parts) == records.read([whole / records.FILE])
     # Stopped again and again, every time after more questions.
     stopped, asked = tmp_path / "stopped", []
-    for patience in (3, 40, 90, 10**9):
+    for patience in (40, 10**9):
         asked.clear()
 
         def stop(patience=patience):

@@ -37,6 +37,9 @@ from launching import launch
         ("rank", ["--dataset=digits", "--sources=no.npz"], "no.npz is not there"),
         ("matrix", ["--dataset=digits", "--models=a=no.npz,b=x"], "a is a file of outputs"),
         ("matrix", ["--dataset=digits", "--models=nowhere"], "nowhere"),
+        ("evidence", ["--preset=tiny", "--shard=3/2"], "shard='3/2' must be I/N with 1 <= I <= N"),
+        ("evidence", ["--records=no.csv"], "no.csv"),
+        ("evidence", ["--records=no.csv", "--shard=1/2"], "--shard has no meaning with --records"),
         ("measure", ["--source=a", "--target=b", "--attack=cw"], "attack='cw' is not known"),
     ],
 )

@@ -173,3 +173,10 @@ def test_holm_by_hand():
     for bad in ([0.5, 1.5], [np.nan], [[0.1]]):
         with pytest.raises(ValueError, match="p_values="):
             holm(bad)
+
+
+def test_a_coefficient_of_one_on_all_targets_that_a_source_moves_has_an_interval_of_one_point():
+    """Fisher's z of 1 is infinite; without one source a partial correlation may count 0."""
+    found = intervals.Jackknife(np.ones(2), np.array([[0.1, 0.0], [0.0, 0.2], [0.0, 0.0]]))
+    of = intervals.interval(found)
+    assert (of.mean, of.low, of.high) == (1.0, 1.0, 1.0)
