@@ -148,7 +148,7 @@ class Study:
 
     def __post_init__(self) -> None:
         for what, of in (("sources", self.sources), ("targets", self.targets)):
-            names = [one.name for one in of]  # type: ignore[attr-defined]
+            names = [one.name for one in of]
             if not names or len(set(names)) < len(names):
                 raise ValueError(f"{what}={names} must be names, each once.")
         validate.integer("draws", self.draws, minimum=2)

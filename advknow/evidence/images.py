@@ -64,9 +64,8 @@ def of_recipe(recipe: Recipe, study: Study) -> DatasetSplits:
     if family(recipe.dataset) == "glyphs":
         splits = _glyphs(recipe.dataset, study.source_per_font)
         seed = keys.stage_seed(study.seed, "division/fonts")
-        splits = DatasetSplits(
-            *data.partition(splits.train, SOURCE_SHARES, seed=seed), splits.validation
-        )
+        train, validation = data.partition(splits.train, SOURCE_SHARES, seed=seed)
+        splits = DatasetSplits(train, validation, splits.validation)
     elif recipe.dataset in HALVED:
         splits = _half(_loaded(recipe.dataset, study.data_dir), study, 0)
     else:

@@ -1,5 +1,7 @@
 """What others rank sources by, on the labelled images of each draw; and the probe's truth there."""
 
+from typing import Any
+
 import threadpoolctl
 
 from advknow import scores
@@ -46,7 +48,7 @@ def scored(
                 features = extract_features(*of, few, sharding=session.sharding)
                 logits = features @ head["kernel"] + head["bias"]
                 known = Observed(few.labels, logits, features)
-                setup = {"labels": labels, "draw": draw}
+                setup: dict[str, Any] = {"labels": labels, "draw": draw}
                 with threadpoolctl.threadpool_limits(1, user_api="blas"):
                     found += [
                         records.record(

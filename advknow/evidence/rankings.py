@@ -23,12 +23,12 @@ class Setup(NamedTuple):
     """What a user has: one draw of so many labels a class, and one reference model.
 
     Attributes:
-      labels: a class. index: the draw's, and the seed of the reference model.
+      labels: a class. draw: its number, and the seed of the reference model.
       few: the reference model is the one that saw the labelled images of the first draw alone.
     """
 
     labels: int
-    index: int
+    draw: int
     few: bool = False
 
 
@@ -141,7 +141,7 @@ class Rankings:
             return static.leave_one_target_out(self.truth(truth, zoo, setup.labels))
         shape = len(self.targets), len(self.sources[zoo])
         if ranker == RANDOM:
-            return np.random.default_rng([RANDOM_SEED, setup.index]).random(shape)
+            return np.random.default_rng([RANDOM_SEED, setup.draw]).random(shape)
         group = self._group(ranker, zoo, setup)
         if all(one["target"] == "" for one in group):
             group = [{**one, "target": t} for one in group for t in self.targets]
@@ -163,8 +163,8 @@ class Rankings:
         return min(there, default=0.0) - 1.0
 
     def _group(self, ranker: Ranker, zoo: str, setup: Setup) -> list[Record]:
-        reference = "few" if setup.few else str(setup.index)
-        for labels, draw in ((setup.labels, setup.index), ("", "")):
+        reference = "few" if setup.few else str(setup.draw)
+        for labels, draw in ((setup.labels, setup.draw), ("", "")):
             for of in (reference, ""):
                 key = (ranker.quantity, ranker.attack, zoo, labels, draw, of)
                 if key in self._groups:

@@ -179,7 +179,7 @@ def _differences(q: Question) -> list[Row]:
         }
         for other in COMPARED
     ]
-    adjusted = holm([row["p_value"] for row in found])
+    adjusted = holm(np.array([row["p_value"] for row in found]))
     return [{**row, "p_holm": float(p)} for row, p in zip(found, adjusted, strict=True)]
 
 
