@@ -31,7 +31,6 @@ class Recipe:
         1 - 1/k leaves labels that say nothing.
       augment: random crops (and flips, where the classes survive them).
       training: None for a model that is not trained at all.
-      adversarial_eps: of adversarial training (`training.adversarial` of the training); 0 for none.
       model, width: as `models.create`.
     """
 
@@ -42,7 +41,6 @@ class Recipe:
     label_noise: float = 0.0
     augment: bool = False
     training: TrainConfig | None = None
-    adversarial_eps: float = 0.0
     model: str = "lenet"
     width: float = 1.0
 

@@ -50,8 +50,6 @@ def run(
         raise ValueError(
             f"shard={shard!r} has no source; at most {len(study.sources)} shards are accepted."
         )
-    for source in mine:
-        zoo.training_of(source.recipe)  # What cannot be trained is refused before anything is.
     images.check_disjoint(study)
     session = begin(workdir, study.settings(), ends_with=FILE, **how)
     session.journal.write("start", command=command, shard=shard)

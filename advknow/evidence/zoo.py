@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 from advknow import data, models
 from advknow.data import Dataset, DatasetSplits
 from advknow.evidence import images, records
-from advknow.evidence.design import Recipe, Source, Study, Target
+from advknow.evidence.design import Source, Study, Target
 from advknow.evidence.records import Record
 from advknow.experiments import stages
 from advknow.models import Model
 from advknow.passes import keys
 from advknow.runs.session import Session
-from advknow.runs.settings import replaced
 from advknow.training import TrainConfig, evaluate
 from advknow.typing import PyTree
 
@@ -43,23 +42,12 @@ def _folder(session: Session, role: str, name: str) -> Any:
     return session.folder / role / re.sub(r"[^A-Za-z0-9.]+", "_", name)
 
 
-def training_of(recipe: Recipe) -> TrainConfig | None:
-    """The training of a recipe, adversarial where it asks for that; None for none.
-
-    Raises:
-      ValueError: adversarial training is asked for, and `TrainConfig` has none.
-    """
-    if recipe.training is None or recipe.adversarial_eps == 0:
-        return recipe.training
-    return replaced(recipe.training, "adversarial.eps", recipe.adversarial_eps)
-
-
 def source_model(session: Session, source: Source, study: Study) -> Trained:
     """The source, trained where the workdir does not have it."""
     recipe, parts = source.recipe, images.of_source(source, study)
     model = _created(recipe.model, parts.train, recipe.width)
     key = keys.of_stage(study.seed, f"train/{source.name}")
-    if (training := training_of(recipe)) is None:
+    if recipe.training is None:
         return Trained(model, model.init(key))
     variables, _ = stages.trained(
         session,
@@ -68,7 +56,7 @@ def source_model(session: Session, source: Source, study: Study) -> Trained:
         model,
         parts.train,
         parts.validation,
-        training=training,
+        training=recipe.training,
         key=key,
         augment=stages.augmentation(recipe.dataset, recipe.augment),
         metadata={"dataset": recipe.dataset, "class_names": list(parts.train.class_names)},
