@@ -110,6 +110,8 @@ def _gradient_matching(of: Observed) -> matching_sums.Solution:
     found = of.gradients
     if found is None:
         raise MissingError("gradients of the source and of a reference model")
+    if isinstance(found, Undefined):
+        raise ValueError(found.why)
     d = found.cross.shape[1]
     of_all = matching_sums.of_batch(*found, np.eye(d)[None], constant_hessian=True)
     return matching_sums.solve(of_all, eps=EPS)

@@ -85,7 +85,7 @@ class Observed(NamedTuple):
     reference_logits: np.ndarray | None = None
     reference_features: np.ndarray | None = None
     attacked: Mapping[str, Attacked | Undefined] = {}
-    gradients: Gradients | None = None
+    gradients: Gradients | Undefined | None = None
 
     def part(self, rows: np.ndarray) -> "Observed":
         """Of these examples alone, (n,) their numbers."""
@@ -103,7 +103,7 @@ class Observed(NamedTuple):
                 name: a if isinstance(a, Undefined) else a.part(rows)
                 for name, a in self.attacked.items()
             },
-            None if self.gradients is None else self.gradients.part(rows),
+            self.gradients.part(rows) if isinstance(self.gradients, Gradients) else self.gradients,
         )
 
 
@@ -124,7 +124,7 @@ def outputs_of(name: str) -> Measure:
 
 
 def _gradients_of(grams: GramsOf) -> Measure:
-    """`Gradients` of a pair, or None where they are too large to be kept."""
+    """`Gradients` of a pair, or `Undefined` where they are too large to be kept."""
 
     def sizes(shapes: Shapes) -> tuple[int, int] | None:
         m, d = shapes.outputs[grams.source], shapes.outputs[grams.target]
@@ -143,12 +143,16 @@ def _gradients_of(grams: GramsOf) -> Measure:
             return Totals((), ())
         return Totals((), Gradients(of.source, of.cross, of.target_square()))
 
-    return Measure(
-        needs=(grams,),
-        zero=zero,
-        of_batch=of_batch,
-        record=lambda totals, shapes: totals.values or None,
-    )
+    def record(totals: Totals, shapes: Shapes) -> Gradients | Undefined:
+        if totals.values:
+            return totals.values
+        return Undefined(
+            f"the Gram matrices of {shapes.examples} examples with {shapes.outputs[grams.source]} "
+            f"outputs of the source exceed {LARGE_GRAMS / 2**20:.0f} MiB; fewer examples, or "
+            "advknow.matching.gradient_matching, which keeps none of them."
+        )
+
+    return Measure(needs=(grams,), zero=zero, of_batch=of_batch, record=record)
 
 
 def _values(measure: Measure, name: str) -> Measure:

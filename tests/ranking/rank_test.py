@@ -8,7 +8,7 @@ from jax.tree_util import Partial
 
 import advknow
 from advknow import attacks, matching, ranking, scores
-from advknow.ranking import Source, rank
+from advknow.ranking import Source, observed, rank
 from advknow.ranking.halves import half_samples
 
 KEY = jax.random.key(3)
@@ -200,6 +200,14 @@ def test_rows_are_ready_for_a_file():
     # A smaller distance is better.
     ktd = [row["value"] for row in rows if row["score"] == "ktd"]
     assert ktd == sorted(ktd)
+
+
+def test_gram_matrices_that_are_too_large_are_said(monkeypatch):
+    monkeypatch.setattr(observed, "LARGE_GRAMS", 1000)
+    found = rank(SOURCES, LABELS, X, reference=REFERENCE, scores=("rho2", "cka"), draws=20)
+    assert "exceed" in found.left_out["a", "rho2"]
+    assert "60 examples with 4 outputs" in found.left_out["a", "rho2"]
+    assert set(found.scores) == {"cka"}
 
 
 def test_a_score_of_all_examples_that_halves_do_not_have_has_no_interval():
