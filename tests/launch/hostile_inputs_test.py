@@ -299,9 +299,9 @@ TABLE = [
     # Experiments.
     (
         "unknown preset",
-        lambda: preset("know2adv", "mnist"),
+        lambda: preset("know2adv", "svhn"),
         ValueError,
-        "accepted: digits, fashion",
+        "accepted: digits, mnist, fashion",
     ),
     ("no source", lambda: settings(sources=()), ValueError, "at least one source"),
     (

@@ -10,7 +10,11 @@ from launching import launch
 @pytest.mark.parametrize(
     ("name", "flags", "message"),
     [
-        ("adv2know", ["--preset=digit"], "preset='digit' is not known; accepted: digits, fashion"),
+        (
+            "adv2know",
+            ["--preset=digit"],
+            "preset='digit' is not known; accepted: digits, mnist, fashion",
+        ),
         ("adv2know", ["--eps=-0.1"], "eps=-0.1 must be a finite number > 0"),
         ("know2adv", ["--workdir=file"], "workdir='file' is a file or lies in one"),
         ("know2adv", ["--horse_for_dog"], "horse_for_dog goes with preset='poster'"),
@@ -96,7 +100,7 @@ def test_train_transfer_and_measure(tmp_path):
     again = launch("measure", *pair, "--num_steps=5", "--workdir=m", cwd=tmp_path)
     *table, last = again.stdout.splitlines()
     assert [*table, last.removeprefix("finished before; ")] == measured.stdout.splitlines()
-    assert last.startswith("finished before; measure.json is in m")
+    assert last.startswith("finished before; measure.json and report.html are in m")
     first, second = (launch("chain", *pair, "--workdir=chain", cwd=tmp_path) for _ in range(2))
     assert first.stdout.splitlines()[:-1] == second.stdout.splitlines()[:-1]
     assert second.stdout.splitlines()[-1].startswith("finished before; chain.json")
