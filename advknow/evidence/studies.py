@@ -9,6 +9,7 @@ from typing import Any
 
 from advknow import validate
 from advknow.evidence.design import Recipe, Source, Study, Target
+from advknow.experiments.adv2know import WIDTHS
 from advknow.training import Adversarial, TrainConfig
 
 SEEDS = (0, 1)
@@ -83,14 +84,6 @@ def zoo_a() -> tuple[Recipe, ...]:
     )
 
 
-# Widths of the experiments' fashion preset, and whether the architecture has batch norm.
-ARCHITECTURES = {
-    "mlp": (1.0, False),
-    "lenet": (1.0, False),
-    "alexnet": (0.25, False),
-    "resnet18": (0.25, True),
-    "resnet50": (0.125, True),
-}
 # Epochs without batch norm, and with.
 TASKS = {"fashion_mnist": (10, 3), "mnist": (20, 8), "glyphs": (10, 4)}
 # Of a task's train part: what two cores can train ResNets on.
@@ -106,9 +99,11 @@ def zoo_b() -> tuple[Recipe, ...]:
             images=IMAGES_B,
             model=model,
             width=width,
-            training=TrainConfig(epochs=normalised, learning_rate=0.1) if norm else _sgd(plain),
+            training=TrainConfig(epochs=normalised, learning_rate=0.1)
+            if model.startswith("resnet")
+            else _sgd(plain),
         )
-        for model, (width, norm) in ARCHITECTURES.items()
+        for model, width in WIDTHS.items()
         for dataset, (plain, normalised) in TASKS.items()
     )
 

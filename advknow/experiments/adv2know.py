@@ -19,6 +19,8 @@ ARCHITECTURES = {
     "resnet18": "ResNet18",
     "resnet50": "ResNet50",
 }
+# Of real images on two cores.
+WIDTHS = {"mlp": 1.0, "lenet": 1.0, "alexnet": 0.25, "resnet18": 0.25, "resnet50": 0.125}
 
 
 def _config(
@@ -102,7 +104,7 @@ def mnist() -> ExperimentConfig:
         "mnist",
         Task("mnist"),
         Task("digits"),
-        widths={"mlp": 1.0, "lenet": 1.0, "alexnet": 0.25, "resnet18": 0.25, "resnet50": 0.125},
+        widths=WIDTHS,
         plain=TrainConfig(epochs=15, learning_rate=0.02),
         normalised=TrainConfig(epochs=8, learning_rate=0.1),
         target_training=TrainConfig(epochs=20, learning_rate=0.1),
@@ -126,7 +128,7 @@ def fashion() -> ExperimentConfig:
         "fashion",
         Task("fashion_mnist"),
         Task("digits"),
-        widths={"mlp": 1.0, "lenet": 1.0, "alexnet": 0.25, "resnet18": 0.25, "resnet50": 0.125},
+        widths=WIDTHS,
         plain=TrainConfig(epochs=5, learning_rate=0.02),
         normalised=TrainConfig(epochs=2, learning_rate=0.1),
         target_training=TrainConfig(epochs=20, learning_rate=0.1),

@@ -11,9 +11,12 @@ import numpy as np
 from advknow import data, validate
 from advknow.data import Dataset
 from advknow.experiments import tasks
+from advknow.passes import devices
 from advknow.ranking import Source
-from advknow.runs import outputs
+from advknow.runs import files, outputs
 from advknow.runs.by_name import LoadedModel, about, load_model
+from advknow.runs.records import to_csv
+from advknow.runs.session import Session
 
 PARTS = ("train", "validation", "test", "all")
 
@@ -162,3 +165,12 @@ def as_source(name: str, of: LoadedModel | outputs.Outputs, images: Dataset) -> 
             f"({images.class_names[images.labels[first]]}); the order of --export is needed."
         )
     return Source(logits=of.logits, features=of.features)
+
+
+def write_csv(
+    session: Session, name: str, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
+) -> None:
+    """These columns of the rows, under short names, into the workdir if there is one."""
+    if session.folder is not None and devices.is_main():
+        renamed = [{short: row[long] for long, short in columns.items()} for row in rows]
+        files.write_atomically(session.folder / name, to_csv(renamed))

@@ -13,13 +13,11 @@ import numpy as np
 
 from advknow import attacks
 from advknow.all_pairs import Matrix, every_pair
-from advknow.experiments import collection, stages
+from advknow.experiments import collection, stages, tasks
 from advknow.experiments.collection import Images
 from advknow.inner_product import Loss
-from advknow.passes import devices, keys
-from advknow.runs import files
+from advknow.passes import keys
 from advknow.runs.by_name import load_model
-from advknow.runs.records import to_csv
 from advknow.runs.session import begin, finish, finished, measured
 from advknow.runs.versions import versions
 
@@ -73,7 +71,7 @@ def matrix(
         "attack": None if attack is None else dataclasses.asdict(attack),
         "loss": loss,
         "batch_size": batch_size,
-        **({} if origin.fingerprint is None else {"data_sha256": origin.fingerprint}),
+        **tasks.fingerprints([origin]),
     }
     session = begin(workdir, settings, ends_with=ENDS_WITH, **how)
     stages.tell_of_data(session, [origin])
@@ -94,9 +92,7 @@ def matrix(
         key=keys.of_stage(images.seed, "attack"),
         batch_size=batch_size,
     )
-    if session.folder is not None and devices.is_main():
-        rows = [{short: row[name] for name, short in CSV.items()} for row in found.records()]
-        files.write_atomically(session.folder / "matrix.csv", to_csv(rows))
+    collection.write_csv(session, "matrix.csv", found.records(), CSV)
     return finish(
         session,
         {

@@ -13,16 +13,14 @@ import numpy as np
 
 from advknow import attacks, models
 from advknow.data import Dataset, partition
-from advknow.experiments import collection, stages
+from advknow.experiments import collection, stages, tasks
 from advknow.experiments.collection import Images
-from advknow.passes import devices, keys
+from advknow.passes import keys
 from advknow.ranking import Source, order
 from advknow.ranking.catalogue import SCORES
 from advknow.ranking.halves import half_samples
 from advknow.ranking.observed import REFERENCE, functions_of, observation, observed
 from advknow.ranking.record import Estimate, Ranking
-from advknow.runs import files
-from advknow.runs.records import to_csv
 from advknow.runs.session import Session, begin, finish, finished, measured
 from advknow.runs.versions import versions
 from advknow.training import TrainConfig, evaluate
@@ -97,7 +95,7 @@ def rank(
         "draws": draws,
         "level": level,
         "batch_size": batch_size,
-        **({} if origin.fingerprint is None else {"data_sha256": origin.fingerprint}),
+        **tasks.fingerprints([origin]),
     }
     session = begin(workdir, settings, ends_with=ENDS_WITH, **how)
     stages.tell_of_data(session, [origin])
@@ -126,9 +124,7 @@ def rank(
         by=by,
         level=level,
     )
-    if session.folder is not None and devices.is_main():
-        rows = [{short: row[name] for name, short in CSV.items()} for row in ranking.rows()]
-        files.write_atomically(session.folder / "ranking.csv", to_csv(rows))
+    collection.write_csv(session, "ranking.csv", ranking.rows(), CSV)
     return finish(session, _summary(ranking, labelled, trust, audits))
 
 

@@ -104,14 +104,23 @@ def _rankers(verdict: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _differences(verdict: Mapping[str, Any]) -> list[str]:
-    def cell(row: Row) -> str:
-        return f"{_with_interval(row)} p {row['p_holm']:.3f}"
-
+def _tables(
+    rows: Sequence[Row], name: str, heading: Callable[[str], str], cell: Callable[[Row], str]
+) -> list[str]:
+    """A table a setting, under its heading."""
     lines: list[str] = []
-    for setting, rows in _questions(verdict["differences"]).items():
-        table = _by_scope(rows, "of", cell)
-        lines += ["", f"Difference of weighted tau, {setting}", *tables.aligned(table)]
+    for setting, of_setting in _questions(rows).items():
+        lines += ["", heading(setting), *tables.aligned(_by_scope(of_setting, name, cell))]
+    return lines
+
+
+def _differences(verdict: Mapping[str, Any]) -> list[str]:
+    lines = _tables(
+        verdict["differences"],
+        "of",
+        lambda setting: f"Difference of weighted tau, {setting}",
+        lambda row: f"{_with_interval(row)} p {row['p_holm']:.3f}",
+    )
     return [*lines, "p: Holm's over the four of a scope." if lines else ""]
 
 
@@ -120,35 +129,23 @@ def _partial(verdict: Mapping[str, Any]) -> list[str]:
     for setting, of_setting in _questions(verdict["partial"]).items():
         for given in dict.fromkeys(row["given"] for row in of_setting):
             rows = [row for row in of_setting if row["given"] == given]
-            table = _by_scope(rows, "score", _with_interval)
-            lines += [
-                "",
-                f"Partial rank correlation given {given}, {setting}",
-                *tables.aligned(table),
-            ]
+            heading = f"Partial rank correlation given {given}, {setting}"
+            lines += ["", heading, *tables.aligned(_by_scope(rows, "score", _with_interval))]
     return lines
 
 
 def _combined(verdict: Mapping[str, Any]) -> list[str]:
-    def cell(row: Row) -> str:
-        return f"{row['mean']:+.2f} ({_with_interval(row['less_logme'])})"
-
-    lines: list[str] = []
-    for setting, rows in _questions(verdict["combined"]).items():
-        table = _by_scope(rows, "score", cell)
-        lines += ["", f"Weighted tau, and less LogME's, {setting}", *tables.aligned(table)]
-    return lines
+    return _tables(
+        verdict["combined"],
+        "score",
+        lambda setting: f"Weighted tau, and less LogME's, {setting}",
+        lambda row: f"{row['mean']:+.2f} ({_with_interval(row['less_logme'])})",
+    )
 
 
 def _few(verdict: Mapping[str, Any]) -> list[str]:
-    lines: list[str] = []
-    for setting, rows in _questions(verdict["few"]).items():
-        lines += [
-            "",
-            f"Weighted tau, the reference model trained on the labelled images alone, {setting}",
-            *tables.aligned(_by_scope(rows, "score", _with_interval)),
-        ]
-    return lines
+    alone = "Weighted tau, the reference model trained on the labelled images alone"
+    return _tables(verdict["few"], "score", lambda s: f"{alone}, {s}", _with_interval)
 
 
 def _noise(verdict: Mapping[str, Any]) -> list[str]:
