@@ -75,6 +75,21 @@ def resumes() -> bool:
     return WORKDIR.value is not None
 
 
-def folder() -> pathlib.Path | None:
+def show(found: dict[str, Any], report: Any, name: str) -> None:
+    """Prints what was found; writes NAME.png and the page into the workdir, if there is one.
+
+    Args:
+      found: the content of NAME.json. report: the module with its `text` and `figure`.
+    """
+    from advknow.report import figures, pages
+
+    print(report.text(found))
+    if (workdir := _folder()) is not None:
+        figures.save(report.figure(found), workdir / f"{name}.png")
+        pages.write(workdir)
+        print(f"{name}.json, {name}.csv, report.html and {name}.png are in {workdir}")
+
+
+def _folder() -> pathlib.Path | None:
     """Where this process writes figures; None where nothing is kept."""
     return pathlib.Path(WORKDIR.value) if WORKDIR.value and app.is_main() else None

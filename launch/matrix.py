@@ -24,7 +24,6 @@ flags.adopt_module_key_flags(collection)
 def main() -> None:
     """Reads the flags, measures, prints, draws."""
     from advknow.experiments.matrix import matrix
-    from advknow.report import figures, pages
     from advknow.report import matrix as report
 
     found = matrix(
@@ -34,11 +33,7 @@ def main() -> None:
         loss=LOSS.value,
         **collection.how(),
     )
-    print(report.text(found))
-    if (folder := collection.folder()) is not None:
-        figures.save(report.figure(found), folder / "matrix.png")
-        pages.write(folder)
-        print(f"matrix.json, matrix.csv, report.html and matrix.png are in {folder}")
+    collection.show(found, report, "matrix")
 
 
 if __name__ == "__main__":

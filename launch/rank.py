@@ -47,7 +47,6 @@ def main() -> None:
     """Reads the flags, ranks, prints, draws."""
     from advknow.experiments.collection import write_examples
     from advknow.experiments.rank import rank
-    from advknow.report import figures, pages
     from advknow.report import ranking as report
 
     images = collection.images(PART.value)
@@ -68,11 +67,7 @@ def main() -> None:
         level=LEVEL.value,
         **collection.how(),
     )
-    print(report.text(found))
-    if (folder := collection.folder()) is not None:
-        figures.save(report.figure(found), folder / "ranking.png")
-        pages.write(folder)
-        print(f"ranking.json, ranking.csv, report.html and ranking.png are in {folder}")
+    collection.show(found, report, "ranking")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ Nothing in it is unpickled.
 
 import pathlib
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -26,19 +26,24 @@ ACCEPTED = (
 )
 
 
-def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The arrays of the archive by name, of the names that are known.
+def arrays(
+    path: pathlib.Path, wanted: Collection[str], *, accepted: str
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of an archive that are wanted, by name, and all names that it has.
+
+    Args:
+      accepted: what is needed, for the message.
 
     Raises:
-      ValueError: no archive, a damaged one, pickled objects, or none of the names.
+      ValueError: no archive, a damaged one, pickled objects.
     """
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is no .npz archive (numpy.savez): {ACCEPTED}.")
+        raise ValueError(f"{path} is no .npz archive (numpy.savez): {accepted}.")
     found = {}
     try:
         with np.load(path, allow_pickle=False) as archive:
             names = archive.files
-            for name in set(names) & {*KEYS, "class_names"}:
+            for name in set(names) & set(wanted):
                 found[name] = archive[name]
     except Exception as error:  # NumPy, zipfile and zlib raise many types
         if "allow_pickle" in str(error):
@@ -47,6 +52,16 @@ def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
                 "numbers or strings are needed."
             ) from error
         raise ValueError(f"{path} is truncated or damaged: {error}.") from error
+    return found, names
+
+
+def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The arrays of a data set by name.
+
+    Raises:
+      ValueError: as `arrays`; x or labels are not there.
+    """
+    found, names = arrays(path, {*KEYS, "class_names"}, accepted=ACCEPTED)
     for key in ("x", "labels"):
         if key not in found:
             raise ValueError(

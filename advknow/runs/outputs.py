@@ -5,10 +5,11 @@ writer knows them, `ids` (N,), the names of the examples.
 """
 
 import pathlib
-import zipfile
 from typing import NamedTuple
 
 import numpy as np
+
+from advknow.data import npz
 
 ENDING = ".npz"
 ARRAYS = ("features", "logits", "labels", "ids")
@@ -38,13 +39,9 @@ def read_outputs(path: str | pathlib.Path) -> Outputs:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; an .npz with {', '.join(ARRAYS)} is needed.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files if name in ARRAYS}
-            there = archive.files
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(
-            f"{path} cannot be read ({error}); an .npz of numbers, by numpy.savez, is needed."
-        ) from error
+        found, there = npz.arrays(path, ARRAYS, accepted=f"{', '.join(ARRAYS)} may be there")
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
     if "labels" not in found or not {"features", "logits"} & set(found):
         raise ValueError(
             f"{path} holds {', '.join(there) or 'nothing'}; labels and features or logits or both "

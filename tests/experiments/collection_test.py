@@ -230,6 +230,17 @@ def test_outputs_of_other_examples_are_refused(here, changed, message):
         rank(["bad.npz"], _images(), scores=("leep",), draws=20)
 
 
+def test_a_flipped_bit_of_compressed_outputs_is_said(here):
+    given = _export("examples.npz")
+    features = np.random.default_rng(0).normal(size=(60, 20))
+    np.savez_compressed("bad.npz", features=features, labels=given["labels"])
+    content = bytearray((here / "bad.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (here / "bad.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="bad.npz cannot be read.*damaged"):
+        rank(["bad.npz"], _images(), scores=("logme",), draws=20)
+
+
 @pytest.mark.parametrize(
     ("sources", "settings", "error", "message"),
     [
