@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Unpack
 from advknow import gram, losses, passes
 from advknow.all_pairs.groups import grouped
 from advknow.all_pairs.record import Matrix, Undefined, assembled
-from advknow.alphas import Perturbation, finite_alphas, small_eps_alphas
+from advknow.alphas import Perturbation, finite_alphas, small_eps_direction
 from advknow.alphas.finite import checked_attack
 from advknow.alphas.record import NoDirectionError
 from advknow.gram import GramsOf, Linear
@@ -73,16 +73,10 @@ def _alphas(measure: Measure, source: str, target: str) -> Measure:
 
 def _of_grams(grams: GramsOf) -> Measure:
     """What a pair reads from its Gram matrices."""
-    direction = "source_to_target"
-    small_eps = small_eps_alphas(grams, directions=(direction,))
-
-    def record(totals: Totals, shapes: Shapes) -> Any:
-        return small_eps.record(totals, shapes)[direction]
-
-    small_eps_there = small_eps._replace(record=record)
+    small_eps = small_eps_direction(grams, "source_to_target")
     return passes.combine(
         {
-            "small_eps": _alphas(small_eps_there, grams.source, grams.target),
+            "small_eps": _alphas(small_eps, grams.source, grams.target),
             "gradient": grouped(gradient_distance(grams), grams),
             "function": grouped(function_distance(grams), grams),
         }

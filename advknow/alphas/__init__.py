@@ -16,7 +16,11 @@ from advknow.alphas.finite import (
     transferability,
 )
 from advknow.alphas.record import Transferability
-from advknow.alphas.small_eps import small_eps_alphas, small_eps_transferability
+from advknow.alphas.small_eps import (
+    small_eps_alphas,
+    small_eps_direction,
+    small_eps_transferability,
+)
 
 __all__ = [
     "Perturbation",
@@ -27,6 +31,7 @@ __all__ = [
     "perturb",
     "perturbations",
     "small_eps_alphas",
+    "small_eps_direction",
     "small_eps_transferability",
     "transferability",
 ]

@@ -126,7 +126,7 @@ def finite_alphas(
     Args:
       first: the attack on f1, carried to f2. second: the attack on f2.
       eval_loss, linearize: as in `transferability`.
-      keep_vectors: as in `small_eps_alphas`.
+      keep_vectors: as in `small_eps_direction`.
     """
     loss = losses.get(eval_loss, argument="eval_loss")
     f1, f2 = first.model, second.model

@@ -86,22 +86,19 @@ def check_index(index: int, *, inputs: int, outputs: tuple[int, int]) -> None:
 DIRECTIONS = ("source_to_target", "target_to_source")
 
 
-def small_eps_alphas(
-    grams: GramsOf,
-    *,
-    index: int = 0,
-    directions: tuple[str, ...] = DIRECTIONS,
-    keep_vectors: bool = False,
+def small_eps_direction(
+    grams: GramsOf, direction: str, *, index: int = 0, keep_vectors: bool = False
 ) -> Measure:
-    """The measure behind `small_eps_transferability`.
+    """The alphas of one direction.
 
     Args:
       grams: the models and the losses.
+      direction: one of `DIRECTIONS`.
       index: which attack, counted from 0.
-      directions: which; the record is a dict of them.
       keep_vectors: whether the values have the unit vectors of all examples, be the matrices
         smaller or not.
     """
+    there = direction == DIRECTIONS[0]
 
     def vectors(shapes: Shapes) -> bool:
         sizes = shapes.outputs[grams.source], shapes.outputs[grams.target]
@@ -110,33 +107,32 @@ def small_eps_alphas(
     def zero(shapes: Shapes) -> Totals:
         m, d = shapes.outputs[grams.source], shapes.outputs[grams.target]
         check_index(index, inputs=shapes.num_inputs, outputs=(m, d))
-        of = {"source_to_target": (m, d), "target_to_source": (d, m)}
-        return Totals(
-            {name: sums.zeros(*of[name], vectors=vectors(shapes)) for name in directions},
-            {name: sums.no_values(*of[name], vectors=vectors(shapes)) for name in directions},
-        )
+        sizes = (m, d) if there else (d, m)
+        kept = vectors(shapes)
+        return Totals(sums.zeros(*sizes, vectors=kept), sums.no_values(*sizes, vectors=kept))
 
     def of_batch(batch: Batch, found: Mapping[Need, Any]) -> Totals:
-        source_to_target = found[grams]
-        totals = {
-            name: sums_of_grams(
-                source_to_target if name == DIRECTIONS[0] else source_to_target.swapped(),
+        return Totals(
+            *sums_of_grams(
+                found[grams] if there else found[grams].swapped(),
                 index=index,
                 start=batch.start,
                 size=batch.size,
                 vectors=vectors(batch.shapes),
             )
-            for name in directions
-        }
-        return Totals(
-            {name: summed for name, (summed, _) in totals.items()},
-            {name: values for name, (_, values) in totals.items()},
         )
 
-    def record(totals: Totals, shapes: Shapes) -> dict[str, Transferability]:
-        return {name: finalize(totals.sums[name], totals.values[name]) for name in directions}
+    return Measure(
+        needs=(grams,),
+        zero=zero,
+        of_batch=of_batch,
+        record=lambda totals, shapes: finalize(*totals),
+    )
 
-    return Measure(needs=(grams,), zero=zero, of_batch=of_batch, record=record)
+
+def small_eps_alphas(grams: GramsOf, *, index: int = 0) -> Measure:
+    """The measure behind `small_eps_transferability`: both directions, by their names."""
+    return passes.combine({d: small_eps_direction(grams, d, index=index) for d in DIRECTIONS})
 
 
 def small_eps_transferability(

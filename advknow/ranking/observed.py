@@ -12,7 +12,7 @@ import numpy as np
 from advknow import losses, passes
 from advknow.all_pairs.measure import key_of, over_pairs
 from advknow.all_pairs.record import Undefined
-from advknow.alphas import Perturbation, finite_alphas, small_eps_alphas
+from advknow.alphas import Perturbation, finite_alphas, small_eps_direction
 from advknow.alphas.finite import Moved, checked_attack
 from advknow.alphas.record import NoDirectionError
 from advknow.alphas.small_eps import DIRECTIONS
@@ -169,8 +169,7 @@ def _values(measure: Measure, name: str) -> Measure:
             return Undefined(str(error))
         except ValueError as error:
             raise ValueError(f"{name} and {REFERENCE} (f1, f2 in either order): {error}") from error
-        found = totals.values
-        return found if isinstance(found, TransferValues) else next(iter(found.values()))
+        return totals.values
 
     return measure._replace(record=record)
 
@@ -178,9 +177,7 @@ def _values(measure: Measure, name: str) -> Measure:
 def of_grams(grams: GramsOf) -> Measure:
     """Alphas of the limit with the directions of every example, and `Gradients`, of a pair."""
     small_eps = {
-        direction: _values(
-            small_eps_alphas(grams, directions=(direction,), keep_vectors=True), grams.source
-        )
+        direction: _values(small_eps_direction(grams, direction, keep_vectors=True), grams.source)
         for direction in DIRECTIONS
     }
     return passes.combine(
