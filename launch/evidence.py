@@ -7,7 +7,8 @@
 The first forms train sources and the targets' own models, measure every score and what each source
 is worth on each target, and write evidence.csv and evidence.json; once all sources are there, print
 the verdict and draw evidence.png. The last makes tables and picture again, without training, from
-the records of one workdir or of several shards together.
+the records of one workdir or of several shards together. --preset=control asks something else:
+does moving one move the other? (advknow/evidence/README.md)
 """
 
 import pathlib
@@ -16,7 +17,9 @@ from absl import flags
 
 from launch import app
 
-PRESET = flags.DEFINE_enum("preset", "digits", ["tiny", "digits", "full"], "Which study.")
+PRESET = flags.DEFINE_enum(
+    "preset", "digits", ["tiny", "digits", "full", "control"], "Which study."
+)
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for all of it; runs/evidence-PRESET by default."
 )
@@ -32,9 +35,8 @@ flags.adopt_module_key_flags(app)
 
 def main() -> None:
     """Reads the flags, runs the study or reads its records, prints and draws the verdict."""
-    from advknow.evidence import records, run, studies, verdict
-    from advknow.report import evidence as report
-    from advknow.report import figures
+    from advknow.evidence import records, run, studies
+    from advknow.report import control, evidence, figures
 
     folder = pathlib.Path(WORKDIR.value or f"runs/evidence-{PRESET.value}")
     if RECORDS.value is not None:
@@ -42,7 +44,7 @@ def main() -> None:
         if given:
             raise ValueError(f"--{given[0]} has no meaning with --records, which decides it.")
         together = records.read(RECORDS.value)
-        found = verdict.verdict(together)
+        found = run.concluded(together)
         run.write_again(folder, together, found, command=app.command())
     else:
         study = studies.study(PRESET.value, data_dir=DATA_DIR.value)
@@ -55,6 +57,7 @@ def main() -> None:
                 "--records of all shards."
             )
             return
+    report = control if "groups" in found else evidence
     print(report.text(found))
     figures.save(report.figure(found), folder / "evidence.png")
     print(f"evidence.csv, evidence.json and evidence.png are in {folder}")

@@ -20,6 +20,18 @@ def family(dataset: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """A training towards a target's first reference model, or away (`objective.aligned`).
+
+    Attributes:
+      target: its name. weight: > 0 towards, < 0 away, 0 neither.
+    """
+
+    target: str
+    weight: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a source comes about.
 
@@ -32,6 +44,7 @@ class Recipe:
       augment: random crops (and flips, where the classes survive them).
       training: None for a model that is not trained at all.
       model, width: as `models.create`.
+      alignment: of its input gradients, or None.
     """
 
     name: str
@@ -43,6 +56,7 @@ class Recipe:
     training: TrainConfig | None = None
     model: str = "lenet"
     width: float = 1.0
+    alignment: Alignment | None = None
 
     def __post_init__(self) -> None:
         validate.choice("dataset", self.dataset, data.DATASETS)
@@ -56,7 +70,8 @@ class Source:
     """A source model: a recipe and a seed, of its initial weights, order, images and noise.
 
     Attributes:
-      recipe: its recipe. seed: 0, 1, ... zoo: "A" (one size) or "B" (mixed sizes).
+      recipe: its recipe. seed: 0, 1, ...
+      zoo: "A" (one size), "B" (mixed sizes), or of the control its source and target tasks.
     """
 
     recipe: Recipe
@@ -67,6 +82,11 @@ class Source:
     def name(self) -> str:
         """Of the records: "A fashion-whole 0"."""
         return f"{self.zoo} {self.recipe.name} {self.seed}"
+
+    @property
+    def drawn_as(self) -> str:
+        """What names its random numbers: those of one seed are the same whatever the alignment."""
+        return self.name if self.recipe.alignment is None else f"{self.zoo} {self.seed}"
 
     @property
     def family(self) -> str:
@@ -111,7 +131,7 @@ class Study:
       draws: of labelled images; also of seeds of the reference models.
       num_examples: images of the target's train part that models are attacked on.
       test_images: of the target's test part, at most.
-      tuned_labels: of full fine-tuning; `tuned_zoo`: whose sources are.
+      tuned_labels: of full fine-tuning; `tuned_zoos`: whose sources are.
       grid: learning rates and weight decays of full fine-tuning. tuning: its other settings.
       reference, reference_width: the architecture of the reference models.
       few_training: of the reference model that sees the labelled images of the first draw alone.
@@ -130,7 +150,7 @@ class Study:
     num_examples: int = 256
     test_images: int = 2000
     tuned_labels: int = 10
-    tuned_zoo: str = "A"
+    tuned_zoos: tuple[str, ...] = ("A",)
     grid: tuple[tuple[float, ...], tuple[float, ...]] = ((0.005, 0.02), (1e-4, 1e-2))
     tuning: TrainConfig = TUNING
     reference: str = "lenet"
@@ -150,6 +170,10 @@ class Study:
             if not names or len(set(names)) < len(names):
                 raise ValueError(f"{what}={names} must be names, each once.")
         validate.integer("draws", self.draws, minimum=2)
+        for source in self.sources:
+            if source.recipe.alignment is not None:
+                towards, names = source.recipe.alignment.target, [t.name for t in self.targets]
+                validate.choice(f"the alignment of {source.name}", towards, names)
 
     def attacks(self) -> dict[str, attacks.Named]:
         """Those of the alphas at finite eps, by name."""

@@ -75,7 +75,7 @@ def of_recipe(recipe: Recipe, study: Study) -> DatasetSplits:
 
 def of_source(source: Source, study: Study) -> DatasetSplits:
     """What a source learns from, with the label noise of its recipe; the test part has none."""
-    recipe, name = source.recipe, source.name
+    recipe, name = source.recipe, source.drawn_as
     train, validation, test = of_recipe(recipe, study)
     train = data.take_balanced(
         train, recipe.images, seed=keys.stage_seed(study.seed, f"images/{name}")

@@ -5,9 +5,10 @@ evidence.csv    evidence.json   all records there are; the verdict, once all sou
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
-from advknow.evidence import images, labelled, observe, records, truth, verdict, zoo
+from advknow.evidence import control, images, labelled, observe, records, truth, verdict, zoo
 from advknow.evidence.design import Recipe, Source, Study
 from advknow.evidence.design import shard as shard_of
 from advknow.passes.devices import is_main
@@ -54,9 +55,12 @@ def run(
     session = begin(workdir, study.settings(), ends_with=FILE, **how)
     session.journal.write("start", command=command, shard=shard)
     sources = {}
+    aligned_to = _aligned_to(session, mine, study)
     for number, source in enumerate(mine):
-        sources[source] = zoo.source_model(session, source, study)
-        zoo.about(session, source, sources[source], study)
+        alignment = source.recipe.alignment
+        towards = None if alignment is None else aligned_to[alignment.target]
+        sources[source] = zoo.source_model(session, source, study, towards)
+        zoo.about(session, source, sources[source], study, towards)
         session.progress("sources", number + 1, len(mine))
     for target in study.targets:
         parts = images.of_target(target, study)
@@ -67,6 +71,16 @@ def run(
         observe.observed(session, with_copy, references, target, parts, study)
         _truth(session, sources, target, parts, study)
     return _finished(session, study, command)
+
+
+def _aligned_to(session: Session, mine: Sequence[Source], study: Study) -> dict[str, zoo.Trained]:
+    """The reference models that any of the sources is aligned to, by target."""
+    names = {s.recipe.alignment.target for s in mine if s.recipe.alignment is not None}
+    return {
+        target.name: zoo.references(session, target, images.of_target(target, study), study)["0"]
+        for target in study.targets
+        if target.name in names
+    }
 
 
 def _copy(study: Study) -> Source:
@@ -85,7 +99,7 @@ def _truth(session: Session, sources: Any, target: Any, parts: Any, study: Study
     with session.journal.stage(stage):
         for number, (source, of) in enumerate(sources.items()):
             labelled.scored(session, source, of, target, parts, study)
-            if source.zoo == study.tuned_zoo:
+            if source.zoo in study.tuned_zoos:
                 truth.tuned(session, source, of, target, parts, study)
             session.progress(stage, number + 1, len(sources))
 
@@ -98,7 +112,7 @@ def _finished(session: Session, study: Study, command: str) -> dict[str, Any]:
     content = {
         "preset": study.preset,
         "missing": missing,
-        "verdict": None if missing else verdict.verdict(found),
+        "verdict": None if missing else concluded(found),
         "settings": study.settings(),
         "command": command,
         "versions": versions(),
@@ -108,6 +122,11 @@ def _finished(session: Session, study: Study, command: str) -> dict[str, Any]:
         files.write_json(session.folder / FILE, content)
     session.unfinished.clear()
     return content
+
+
+def concluded(found: list[records.Record]) -> dict[str, Any]:
+    """What all records of a study say: its verdict, or of a control `control.responses`."""
+    return control.responses(found) if control.is_control(found) else verdict.verdict(found)
 
 
 def write_again(
@@ -133,7 +152,7 @@ def _done(session: Session, study: Study) -> set[str]:
     """Names of the sources whose every piece of work is recorded."""
 
     def there(source: Source) -> bool:
-        stages = ["observed", "labelled", *(["tuned"] if source.zoo == study.tuned_zoo else [])]
+        stages = ["observed", "labelled", *(["tuned"] if source.zoo in study.tuned_zoos else [])]
         return all(
             records.path_of(session, stage, f"{target.name} by {source.name}").exists()
             for stage in stages

@@ -28,6 +28,7 @@ from advknow.runs.session import Session, save_checkpoint
 from advknow.runs.session import measured as whole_pass
 from advknow.training import TrainConfig, evaluate, fine_tune, fit
 from advknow.training.forward import Augment
+from advknow.training.objective import Objective
 from advknow.typing import ApplyFn, Array, AttackFn, PyTree
 
 # Enough to tell a broken model from a sound one, at a cost of a few seconds; and where a batch of
@@ -126,6 +127,7 @@ def trained(
     key: Array,
     augment: Augment | None,
     metadata: dict[str, Any],
+    objective: Objective | None = None,
 ) -> tuple[PyTree, dict[str, Any]]:
     """The best variables of a training and their metadata; read where it is done already.
 
@@ -133,7 +135,7 @@ def trained(
       session: of the run.
       folder: becomes the checkpoint, or is it.
       name: of the stage.
-      model, train, validation, training, key, augment: as `training.fit`.
+      model, train, validation, training, key, augment, objective: as `training.fit`.
       metadata: for the checkpoint, beside the model's and the best epoch's.
 
     Raises:
@@ -156,6 +158,7 @@ def trained(
             config=training,
             key=key,
             augment=augment,
+            objective=objective,
             progress=_told(session, stage),
             restore=session.unfinished.restore_training(stage),
             on_step=session.unfinished.save_training(stage),

@@ -1,0 +1,146 @@
+"""Does moving one move the other? What an alignment's weight does to alphas and to transfer.
+
+Correlation over a zoo cannot tell cause. Here sources of one recipe and one seed differ in one
+number, the weight with which their input gradients are pulled towards those of a target's reference
+model or away (`training.objective.aligned`). Of every quantity: its mean over seeds by weight, and
+its difference to weight 0 of the same seed, each with the interval of Student's t over seeds.
+"""
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from advknow.evidence.hypotheses import LEVEL, TRUTH, TUNED
+from advknow.evidence.records import Record
+from advknow.evidence.zoo import ALIGNMENT, FEW, WEIGHT
+
+Row = dict[str, Any]
+
+
+class Quantity(NamedTuple):
+    """What is watched: a quantity of the records, of one attack and number of labels.
+
+    Attributes:
+      quantity, attack, labels: as in the records, "" where there is none.
+    """
+
+    quantity: str
+    attack: str = ""
+    labels: int | str = ""
+
+
+# Whether the pull did what it should, and what it cost.
+CHECKS = (Quantity("source_accuracy"), Quantity(ALIGNMENT))
+ALPHAS = tuple(
+    Quantity(f"{alpha}_{direction}", attack)
+    for attack in ("small_eps", "fgsm", "pgd")
+    for direction in ("source_to_target", "target_to_source")
+    for alpha in ("alpha1", "alpha2_squared", "alpha1_alpha2_squared")
+)
+FEATURES = (Quantity("rho2"), Quantity("cka"))
+# Which reference models: the one that the source was pulled to, and others of its target.
+PULLED, OTHERS = "pulled to", "others"
+
+
+def is_control(records: Iterable[Record]) -> bool:
+    """Whether the records are of a control: any has a weight."""
+    return any(one["quantity"] == WEIGHT for one in records)
+
+
+def responses(records: Iterable[Record]) -> dict[str, Any]:
+    """Everything that the control says, ready for JSON.
+
+    Returns:
+      {"level", "groups": [{"zoo", "to": target that sources were pulled to, "seeds", "weights",
+      "values": rows of every quantity on every target by weight, "effects": rows of its difference
+      to weight 0 of the same seed}]}. A row says quantity, attack, labels, target ("" of the
+      source's own images), reference ("pulled to", "others", "" for none), weight, mean, low, high.
+
+    Raises:
+      ValueError: no weights, fewer than two seeds, a source or a value that lacks.
+    """
+    records = list(records)
+    zoos: dict[str, list[Record]] = collections.defaultdict(list)
+    for one in records:
+        zoos[one["zoo"]].append(one)
+    groups = [
+        _group(zoo, of)
+        for zoo, of in sorted(zoos.items())
+        if any(o["quantity"] == WEIGHT for o in of)
+    ]
+    if not groups:
+        raise ValueError(f"no record of {WEIGHT}: these are not the records of a control.")
+    return {"level": LEVEL, "groups": groups}
+
+
+def _group(zoo: str, records: Sequence[Record]) -> Row:
+    weight_of = {o["source"]: o["value"] for o in records if o["quantity"] == WEIGHT}
+    (to,) = {o["target"] for o in records if o["quantity"] == WEIGHT}
+    weights = sorted(set(weight_of.values()))
+    place = {source: (weights.index(weight), _seed(source)) for source, weight in weight_of.items()}
+    seeds = sorted({seed for _, seed in place.values()})
+    if len(seeds) < 2 or 0.0 not in weights:
+        raise ValueError(
+            f"zoo {zoo} has seeds {seeds} and weights {weights}; two seeds and 0 needed."
+        )
+    tables = _tables(records, place, (len(weights), len(seeds)), seeds)
+    values, effects = [], []
+    for name, table in tables.items():
+        said = dict(zip(("quantity", "attack", "labels", "target", "reference"), name, strict=True))
+        base = table[weights.index(0.0)]
+        for weight, at in zip(weights, table, strict=True):
+            values.append({**said, "weight": weight, **_interval(at)})
+            if weight != 0:
+                effects.append({**said, "weight": weight, **_interval(at - base)})
+    return {
+        "zoo": zoo,
+        "to": to,
+        "seeds": len(seeds),
+        "weights": weights,
+        "values": values,
+        "effects": effects,
+    }
+
+
+def _seed(source: str) -> int:
+    return int(source.rpartition(" ")[2])
+
+
+def _tables(
+    records: Sequence[Record],
+    place: Mapping[str, tuple[int, int]],
+    shape: tuple[int, int],
+    seeds: Sequence[int],
+) -> dict[tuple[Any, ...], np.ndarray]:
+    """(weights, seeds) of every quantity that is watched: means over draws and reference models."""
+    watched = {*CHECKS, *ALPHAS, *FEATURES}
+    found: dict[tuple[Any, ...], list[list[list[float]]]] = {}
+    for one in records:
+        quantity = Quantity(one["quantity"], one["attack"], one["labels"])
+        if quantity not in watched and quantity.quantity not in (TRUTH, TUNED):
+            continue
+        if one["reference"] == FEW:
+            continue
+        reference = {"": "", "0": PULLED}.get(one["reference"], OTHERS)
+        cells = found.setdefault(
+            (*quantity, one["target"], reference),
+            [[[] for _ in range(shape[1])] for _ in range(shape[0])],
+        )
+        weight, seed = place[one["source"]]
+        cells[weight][seeds.index(seed)].append(one["value"])
+    for name, cells in found.items():
+        counts = {len(cell) for row in cells for cell in row}
+        if len(counts) > 1 or 0 in counts or any("" in cell for row in cells for cell in row):
+            said = " / ".join(str(part) for part in name if part != "")
+            raise ValueError(f"values of {said} are missing.")
+    return {name: np.mean(np.asarray(cells, float), axis=-1) for name, cells in found.items()}
+
+
+def _interval(values: np.ndarray) -> Row:
+    """The mean over seeds and its interval, Student's t of one degree of freedom less."""
+    mean = float(values.mean())
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * stats.sem(values))
+    return {"mean": mean, "low": mean - half, "high": mean + half}

@@ -1,0 +1,145 @@
+"""What the control found: a table and a row of panels for every source task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from advknow.evidence.control import OTHERS, PULLED
+from advknow.evidence.hypotheses import TRUTH, TUNED, Ranker
+from advknow.evidence.rankings import title
+from advknow.evidence.zoo import ALIGNMENT
+from advknow.report import tables
+from advknow.report.figures import COLOURS
+
+Row = Mapping[str, Any]
+TITLES = {
+    "source_accuracy": "source accuracy (%)",
+    ALIGNMENT: "alignment, source's images",
+    TRUTH: "probe (%)",
+    TUNED: "fine-tuned (%)",
+}
+# One number of labels: of the probe the fewest.
+PANELS = (
+    ("source_accuracy", ""),
+    (ALIGNMENT, ""),
+    ("alpha1_alpha2_squared_source_to_target", "small_eps"),
+    ("alpha1_alpha2_squared_target_to_source", "small_eps"),
+    ("rho2", ""),
+    (TRUTH, ""),
+    (TUNED, ""),
+)
+STYLES = {PULLED: "-", "": "-", OTHERS: "--"}
+
+
+def _title(row: Row) -> str:
+    name = TITLES.get(row["quantity"]) or title(Ranker(row["quantity"], row["attack"]))
+    return f"{name}, {row['labels']} labels" if row["labels"] != "" else name
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("quantity", "attack", "labels", "target", "reference"))
+
+
+def _digits(row: Row) -> str:
+    return ".1f" if row["quantity"].endswith("_accuracy") else ".3f"
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """For a terminal: a table a source task."""
+    level = f"{100 * found['level']:g} %"
+    lines: list[str] = []
+    for group in found["groups"]:
+        lines += [
+            f"{group['zoo']}: {group['seeds']} seeds x weights "
+            + ", ".join(f"{weight:g}" for weight in group["weights"]),
+            "By weight: the mean over seeds. Last columns: smallest and largest weight less 0, by "
+            f"seed, with intervals of {level}.",
+            "",
+            *tables.aligned(_table(group)),
+            "",
+        ]
+    return "\n".join(lines).rstrip()
+
+
+def _table(group: Row) -> list[list[str]]:
+    weights = group["weights"]
+    ends = [weight for weight in (weights[0], weights[-1]) if weight != 0]
+    means = {(_key(row), row["weight"]): row for row in group["values"]}
+    effects = {(_key(row), row["weight"]): row for row in group["effects"]}
+    rows = [["", "target", "reference", *(f"{weight:g}" for weight in weights)]]
+    rows[0] += [f"{weight:g} less 0" for weight in ends]
+    for row in (row for row in group["values"] if row["weight"] == weights[0]):
+        key, digits = _key(row), _digits(row)
+        line = [_title(row), row["target"], row["reference"]]
+        line += [f"{means[key, weight]['mean']:{digits}}" for weight in weights]
+        line += [
+            "{mean:+{d}} [{low:+{d}}, {high:+{d}}]".format(**effects[key, weight], d=digits)
+            for weight in ends
+        ]
+        rows.append(line)
+    return rows
+
+
+def figure(found: Mapping[str, Any]) -> Figure:
+    """Every quantity against the weight, a row of panels a source task; bars: over seeds."""
+    groups = found["groups"]
+    drawn = Figure(figsize=(2.3 * len(PANELS), 0.6 + 2.6 * len(groups)), layout="constrained")
+    FigureCanvasAgg(drawn)
+    axes = drawn.subplots(len(groups), len(PANELS), squeeze=False)
+    for line, group in zip(axes, groups, strict=True):
+        for panel, (quantity, attack) in zip(line, PANELS, strict=True):
+            _panel(panel, group, quantity, attack)
+        line[0].set_ylabel(group["zoo"], parse_math=False)
+    handles = {
+        label: handle
+        for line in axes
+        for panel in line
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)
+    drawn.supxlabel(
+        f"weight of the pull to the target's reference model; bars: {100 * found['level']:g} % "
+        "over seeds",
+        fontsize=9,
+    )
+    return drawn
+
+
+def _panel(axes: Axes, group: Row, quantity: str, attack: str) -> None:
+    rows = [r for r in group["values"] if (r["quantity"], r["attack"]) == (quantity, attack)]
+    fewest = min((r["labels"] for r in rows), default="")
+    rows = [row for row in rows if row["labels"] == fewest]
+    places = range(len(group["weights"]))
+    for key in dict.fromkeys(_key(row) for row in rows):
+        of = [row for row in rows if _key(row) == key]
+        _line(axes, of, group, places)
+    axes.set_xticks(places, [f"{weight:g}" for weight in group["weights"]])
+    axes.set_title(_title(rows[0]) if rows else quantity, fontsize=8, wrap=True)
+    axes.tick_params(labelsize=7)
+    axes.grid(alpha=0.25)
+
+
+def _line(axes: Axes, rows: Sequence[Row], group: Row, places: Sequence[int]) -> None:
+    target, reference = rows[0]["target"], rows[0]["reference"]
+    means = [row["mean"] for row in rows]
+    own = target in (group["to"], "")
+    label = target or "source's own images"
+    if reference:
+        label += f", reference {reference}" if own else ", its references"
+    axes.errorbar(
+        places,
+        means,
+        yerr=[
+            [mean - row["low"] for mean, row in zip(means, rows, strict=True)],
+            [row["high"] - mean for mean, row in zip(means, rows, strict=True)],
+        ],
+        fmt="o" + STYLES[reference],
+        color=(COLOURS[0] if not target else COLOURS[4]) if own else COLOURS[6],
+        markersize=3,
+        capsize=2,
+        linewidth=1.2,
+        label=label,
+    )
