@@ -6,9 +6,10 @@
 
 The first forms train sources and the targets' own models, measure every score and what each source
 is worth on each target, and write evidence.csv and evidence.json; once all sources are there, print
-the verdict and draw evidence.png. The last makes tables and picture again, without training, from
-the records of one workdir or of several shards together. --preset=control asks something else:
-does moving one move the other? (advknow/evidence/README.md)
+the verdict, draw evidence.png and write the page, report.html. The last makes tables, picture and
+page again, without training, from the records of one workdir or of several shards together.
+--preset=control, which has no page, asks something else: does moving one move the other?
+(advknow/evidence/README.md)
 """
 
 import pathlib
@@ -36,7 +37,7 @@ flags.adopt_module_key_flags(app)
 def main() -> None:
     """Reads the flags, runs the study or reads its records, prints and draws the verdict."""
     from advknow.evidence import records, run, studies
-    from advknow.report import control, evidence, figures
+    from advknow.report import answers, control, evidence, figures, pages
 
     folder = pathlib.Path(WORKDIR.value or f"runs/evidence-{PRESET.value}")
     if RECORDS.value is not None:
@@ -46,6 +47,7 @@ def main() -> None:
         together = records.read(RECORDS.value)
         found = run.concluded(together)
         run.write_again(folder, together, found, command=app.command())
+        content = {"verdict": found}
     else:
         study = studies.study(PRESET.value, data_dir=DATA_DIR.value)
         content = run.run(study, folder, shard=SHARD.value, command=app.command(), **app.session())
@@ -59,8 +61,16 @@ def main() -> None:
             return
     report = control if "groups" in found else evidence
     print(report.text(found))
-    figures.save(report.figure(found), folder / "evidence.png")
-    print(f"evidence.csv, evidence.json and evidence.png are in {folder}")
+    if app.is_main():
+        figures.save(report.figure(found), folder / "evidence.png")
+    if report is control:
+        print(f"evidence.csv, evidence.json and evidence.png are in {folder}")
+        return
+    if app.is_main():
+        pages.write(folder)
+    print(f"evidence.csv, evidence.json, report.html and evidence.png are in {folder}")
+    for line in answers.evidence(content, folder).lines():
+        print(line)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """Records of a study that was never run: truth, and scores of which it is known what they say."""
 
+import functools
+
 import numpy as np
 
 from advknow.evidence import records
 from advknow.evidence.design import Recipe, Source
+from advknow.evidence.hypotheses import PRIMARY
 from advknow.evidence.studies import TARGETS
 from advknow.training import TrainConfig
 
@@ -68,3 +71,25 @@ def planted(scores, *, seed=0, zoo="A", count=10):
             records.record(source, None, "num_params", rng.integers(10, 99), n=1),
         ]
     return found
+
+
+@functools.cache
+def whole():
+    """Both zoos, both truths, a copy of a reference model, and a score that is not defined once.
+
+    The primary score is the truth with noise; of zoo B, and of the others, all is noise.
+    """
+    found = planted({tuple(PRIMARY): lambda truth, rng: truth / 10 + rng.normal(size=truth.shape)})
+    found += [
+        {**one, "quantity": "fine_tuned_accuracy"}
+        for one in found
+        if one["quantity"] == "probe_accuracy"
+    ]
+    copied = ("rho2", "cka", PRIMARY.quantity)
+    found += [
+        {**one, "zoo": "control", "source": "copy", "value": 1e6}
+        for one in found
+        if one["source"] == "A r0 0" and one["quantity"] in copied
+    ]
+    next(one for one in found if one["quantity"] == "logme")["value"] = ""
+    return (*found, *planted({}, seed=1, zoo="B", count=8))

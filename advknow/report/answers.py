@@ -14,6 +14,7 @@ from advknow.experiments.stages import source_folder
 QUESTIONS = {
     "adv2know": "Does attacking tell what a model can teach?",
     "know2adv": "Does what a model can teach tell how attacks transfer?",
+    "evidence": "Does adversarial transferability tell what a model can teach?",
 }
 # Two-sided; a correlation above it is no answer.
 LEVEL = 0.05
@@ -218,6 +219,73 @@ def synthetic(results: Mapping[str, Any]) -> Answer:
         return Answer(question, sentence, ())
     command = _again(results["command"], f"runs/synthetic-seed-{seed + 1}", seed=seed + 1)
     return Answer(question, sentence, (("another seed:", command),))
+
+
+def _primary(verdict: Mapping[str, Any]) -> str:
+    """What the interval of the primary hypothesis says, over all targets."""
+    row = next(
+        (r for r in verdict["hypotheses"] if (r["hypothesis"], r["scope"]) == ("primary", "all")),
+        None,
+    )
+    if row is None:
+        return (
+            "It cannot be told: the primary hypothesis needs two targets with four sources of zoo "
+            "A each, and the records have no such."
+        )
+    low, high = row["low"], row["high"]
+    those = f"these {row['sources']} sources and {row['targets']} targets"
+    if low > 0:
+        head = f"Yes, more than a random order does, for {those}"
+    else:
+        head = f"The reverse, for {those}" if high < 0 else f"Not shown by {those}"
+    mean, low_text, high_text = _signed(row["mean"], low, high)
+    return (
+        f"{head}: {row['of']} has a weighted tau of {mean} with the accuracy of a linear probe on "
+        f"{row['labels']} labels a class; its {100 * verdict['level']:g} % interval, {low_text} to "
+        f"{high_text}, {zero(row)}."
+    )
+
+
+def zero(row: Mapping[str, Any]) -> str:
+    """Whether the interval of a row has zero in it."""
+    return "includes zero" if row["low"] <= 0 <= row["high"] else "excludes zero"
+
+
+def _signed(mean: float, *ends: float) -> list[str]:
+    """With two digits, or as many as tell an end that is not zero from zero."""
+    digits = next(
+        (d for d in range(2, 6) if all(e == 0 or round(e, d) != 0 for e in ends)),
+        6,
+    )
+    return [f"{value:+.{digits}f}" for value in (mean, *ends)]
+
+
+def evidence(found: Mapping[str, Any], workdir: str | pathlib.Path = "runs/evidence") -> Answer:
+    """Of the content of evidence.json, once its verdict is there.
+
+    Args:
+      found: the content. workdir: where it is; what to do next names folders beside it.
+    """
+    folder, preset = pathlib.Path(workdir), found.get("preset")
+    following = []
+    if preset == "tiny":
+        command = _command("evidence", preset="digits", workdir=f"{folder}-digits")
+        following.append(("tiny is for tests; a study that needs no download:", command))
+    if preset == "digits":
+        command = _command("evidence", preset="full", workdir=f"{folder}-full")
+        following.append(("more sources, more targets:", command))
+    if preset is not None:
+        command = _command("evidence", records=folder / "evidence.csv", workdir=f"{folder}-again")
+        why = "the tables again without training, of records of several workdirs too:"
+        following.append((why, command))
+    return Answer(QUESTIONS["evidence"], _primary(found["verdict"]), tuple(following))
+
+
+def evidence_goes_on(found: Mapping[str, Any], workdir: str | pathlib.Path) -> str:
+    """The command that makes what a study lacks, in its workdir."""
+    return _again(found["command"], str(workdir), shard="1/1") or _command(
+        "evidence", preset=found["preset"], workdir=workdir
+    )
 
 
 def matrix(found: Mapping[str, Any]) -> Answer:

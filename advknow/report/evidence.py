@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from advknow.report import tables
+from advknow.report import answers, tables
 from advknow.report.figures import COLOURS
 
 Row = Mapping[str, Any]
@@ -32,15 +32,16 @@ def _with_interval(row: Row) -> str:
     return f"{row['mean']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
 
 
-def _setting(row: Row) -> str:
+def setting_of(row: Row) -> str:
+    """What a row is of, but for the scope."""
     return f"zoo {row['zoo']}, {TRUTHS[row['truth']]}, {row['labels']} labels a class"
 
 
-def _questions(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def questions(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The rows by zoo, truth and number of labels."""
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(_setting(row), []).append(row)
+        found.setdefault(setting_of(row), []).append(row)
     return found
 
 
@@ -55,11 +56,12 @@ def _by_scope(rows: Sequence[Row], name: str, cell: Callable[[Row], str]) -> lis
 
 
 def text(verdict: Mapping[str, Any]) -> str:
-    """For a terminal: a table a question."""
+    """For a terminal: the answer, then a table a question."""
     level = f"{100 * verdict['level']:g} %"
-    sizes = ", ".join(f"{n} sources in zoo {zoo}" for zoo, n in verdict["sources"].items())
     lines = [
-        f"{len(verdict['targets'])} targets ({', '.join(verdict['targets'])}); {sizes}.",
+        tables.wrapped(answers.evidence({"verdict": verdict}).sentence),
+        "",
+        f"{sizes(verdict)}.",
         f"Intervals are of {level}, over targets and sources.",
         *_hypotheses(verdict),
         *_rankers(verdict),
@@ -68,9 +70,17 @@ def text(verdict: Mapping[str, Any]) -> str:
         *_combined(verdict),
         *_few(verdict),
         *_noise(verdict),
-        *_controls(verdict),
+        *undefined(verdict),
+        "",
+        *controls(verdict),
     ]
     return "\n".join(lines)
+
+
+def sizes(verdict: Mapping[str, Any]) -> str:
+    """The targets by name, and how many sources are in each zoo."""
+    of_zoos = ", ".join(f"{n} sources in zoo {zoo}" for zoo, n in verdict["sources"].items())
+    return f"{len(verdict['targets'])} targets ({', '.join(verdict['targets'])}); {of_zoos}"
 
 
 def _hypotheses(verdict: Mapping[str, Any]) -> list[str]:
@@ -84,7 +94,7 @@ def _hypotheses(verdict: Mapping[str, Any]) -> list[str]:
 
 def _rankers(verdict: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
-    for setting, rows in _questions(verdict["rankers"]).items():
+    for setting, rows in questions(verdict["rankers"]).items():
         whole = {r["score"]: r for r in rows if r["scope"] == "all"}
         table = _by_scope(rows, "score", _with_interval)
         table[0] += ["tau", "regret", "of 3"]
@@ -109,7 +119,7 @@ def _tables(
 ) -> list[str]:
     """A table a setting, under its heading."""
     lines: list[str] = []
-    for setting, of_setting in _questions(rows).items():
+    for setting, of_setting in questions(rows).items():
         lines += ["", heading(setting), *tables.aligned(_by_scope(of_setting, name, cell))]
     return lines
 
@@ -126,7 +136,7 @@ def _differences(verdict: Mapping[str, Any]) -> list[str]:
 
 def _partial(verdict: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
-    for setting, of_setting in _questions(verdict["partial"]).items():
+    for setting, of_setting in questions(verdict["partial"]).items():
         for given in dict.fromkeys(row["given"] for row in of_setting):
             rows = [row for row in of_setting if row["given"] == given]
             heading = f"Partial rank correlation given {given}, {setting}"
@@ -151,48 +161,63 @@ def _few(verdict: Mapping[str, Any]) -> list[str]:
 def _noise(verdict: Mapping[str, Any]) -> list[str]:
     ceiling = [["ceiling of the truth", "scope", "one draw by another", "by the mean of others"]]
     ceiling += [
-        [_setting(r), r["scope"], f"{r['one_draw']:+.2f}", f"{r['mean_of_others']:+.2f}"]
+        [setting_of(r), r["scope"], f"{r['one_draw']:+.2f}", f"{r['mean_of_others']:+.2f}"]
         for r in verdict["ceiling"]
     ]
     stability = [["stability of", "zoo", "differing in", "mean weighted tau"]]
     stability += [
         [r["quantity"], r["zoo"], r["component"], f"{r['mean']:+.2f}"] for r in verdict["stability"]
     ]
-    chance = [
+    return ["", *tables.aligned(ceiling), "", *tables.aligned(stability), "", *chance(verdict)]
+
+
+def chance(verdict: Mapping[str, Any]) -> list[str]:
+    """The range of a random order, a line a number of sources."""
+    return [
         f"Of {row['sources']} sources in random order |weighted tau| on one target is below "
         f"{row['range']:.2f} in {100 * verdict['level']:g} of 100."
         for row in verdict["null"]
     ]
-    undefined = [
-        f"not defined, and put last: {row['score']}, {row['records']} records"
+
+
+def undefined(verdict: Mapping[str, Any]) -> list[str]:
+    """The scores that are not defined somewhere, a line each."""
+    return [
+        f"not defined, and put last: {row['score']}, {row['records']} "
+        f"record{'s' * (row['records'] != 1)}"
         for row in verdict["undefined"]
     ]
-    return ["", *tables.aligned(ceiling), "", *tables.aligned(stability), "", *chance, *undefined]
 
 
-def _controls(verdict: Mapping[str, Any]) -> list[str]:
-    found, lines = verdict["controls"], [""]
+def controls(verdict: Mapping[str, Any]) -> list[str]:
+    """What the controls say, a line each."""
+    found, lines = verdict["controls"], []
     for score, ranks in found.get("copy_ranks", {}).items():
         said = ", ".join(f"{target} {rank}" for target, rank in ranks.items())
-        lines.append(f"rank of a copy of the reference model by {score}: {said}")
+        first = sum(rank == 1 for rank in ranks.values())
+        lines.append(
+            f"a copy of the reference model is first by {score} on {first} of {len(ranks)} targets "
+            f"(its ranks: {said})"
+        )
     if twins := found.get("twins"):
         lines.append(
-            f"two seeds of {twins['recipes']} recipes, by the primary score: the second less the "
-            f"first {twins['second_less_first']:+.3f} [{twins['low']:+.3f}, {twins['high']:+.3f}] "
-            f"of all ranks; {twins['apart']:.2f} apart, any two sources "
-            f"{twins['any_two_apart']:.2f}"
+            f"two seeds of {twins['recipes']} recipes, by the primary score: the second's rank "
+            f"less the first's is {twins['second_less_first']:+.3f} [{twins['low']:+.3f}, "
+            f"{twins['high']:+.3f}], where 1 is all ranks; they are {twins['apart']:.2f} apart, "
+            f"any two sources {twins['any_two_apart']:.2f}"
         )
     if shuffled := found.get("shuffled"):
         lines.append(
-            f"the primary score shuffled: {shuffled['mean']:+.2f}, {100 * verdict['level']:g} of "
-            f"100 in [{shuffled['low']:+.2f}, {shuffled['high']:+.2f}]"
+            f"the primary score in random order: weighted tau {shuffled['mean']:+.2f}, "
+            f"{100 * verdict['level']:g} of 100 in "
+            f"[{shuffled['low']:+.2f}, {shuffled['high']:+.2f}]"
         )
     return lines
 
 
 def figure(verdict: Mapping[str, Any]) -> Figure:
     """The forest plot: every ranker of the primary hypothesis's zoo and truth, a panel a scope."""
-    setting, rows = next(iter(_questions(verdict["rankers"]).items()))
+    setting, rows = next(iter(questions(verdict["rankers"]).items()))
     scopes = [scope for scope in SCOPES if any(row["scope"] == scope for row in rows)]
     whole = sorted((r for r in rows if r["scope"] == scopes[0]), key=lambda r: r["mean"])
     places = {row["score"]: place for place, row in enumerate(whole)}

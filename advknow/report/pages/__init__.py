@@ -5,7 +5,7 @@
 page        what a page shows, as records, and its HTML (page.html, sort.js)
 charts, svg what is drawn, of plain arrays
 parts       what pages of several kinds have
-experiment, measure, chain, synthetic, matrix, ranking   one kind of run each
+experiment, measure, chain, synthetic, matrix, ranking, evidence   one kind of run each
 
 A kind is a module with FILE, the name of the file that its runs end with; fits(content), whether
 that file is of this kind; and page(content, folder). A new one is one such file and its name in
@@ -16,11 +16,19 @@ import html as markup
 import pathlib
 
 from advknow import validate
-from advknow.report.pages import chain, experiment, matrix, measure, ranking, synthetic
+from advknow.report.pages import (
+    chain,
+    evidence,
+    experiment,
+    matrix,
+    measure,
+    ranking,
+    synthetic,
+)
 from advknow.report.pages.page import render
 from advknow.runs import files
 
-KINDS = (synthetic, experiment, measure, chain, matrix, ranking)
+KINDS = (synthetic, experiment, measure, chain, matrix, ranking, evidence)
 FILE = "report.html"
 
 
@@ -28,7 +36,8 @@ def html(workdir: str | pathlib.Path) -> str:
     """The page of the finished run in that folder.
 
     Raises:
-      FileNotFoundError: it holds no finished run of a known kind; names the files looked for.
+      FileNotFoundError: it holds no finished run of a known kind, and names the files looked for;
+        or a study that lacks sources, and says how it goes on.
       ValueError: its file is damaged, of another program or of a version that no page can show.
     """
     folder = pathlib.Path(workdir)

@@ -2,6 +2,7 @@
 
 against     points with error bars
 intervals   a value and its interval a row, such as ranks
+forest      the same of many about zero, in few groups
 spread      how values are distributed, a row a group
 curves      lines, such as those of a training
 heat_map    a matrix with its numbers
@@ -29,7 +30,7 @@ from advknow.report.pages.svg import FAINT, INK, MUTED, PAPER, SERIES, plain
 # Of matplotlib, and the same for a legend in words.
 _MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))
 # Characters of a name at an axis; its title has all.
-_LONGEST = 26
+_LONGEST, _LONGEST_OF_MANY = 26, 40
 _BINS = 32
 # More columns than this, and the numbers of a heat map would be too small to read.
 _NUMBERED = 12
@@ -55,9 +56,9 @@ def series(i: int) -> Series:
     return Series(SERIES[colour], marker, sign, f"series-{colour}")
 
 
-def _short(name: object) -> str:
+def _short(name: object, longest: int = _LONGEST) -> str:
     text = plain(name)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _number(value: float) -> str:
@@ -124,9 +125,9 @@ def _with_error(value: float, error: float | None) -> str:
     return _number(value) if error is None else f"{_number(value)} ± {_number(error)}"
 
 
-def _rows(axes: Axes, names: Sequence[str], label: str) -> None:
+def _rows(axes: Axes, names: Sequence[str], label: str, longest: int = _LONGEST) -> None:
     """A row a name, the first on top."""
-    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.set_yticks(range(len(names)), [_short(name, longest) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.75)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
@@ -151,17 +152,54 @@ def intervals(
 
     def draw(axes: Axes, titles: dict[str, str]) -> None:
         for i, name in enumerate(names):
-            looks, title = series(i), f"{name}: {_number(values[i])}"
-            title += f", from {_number(low[i])} to {_number(high[i])}"
-            (bar,) = axes.plot((low[i], high[i]), (i, i), "-", color=looks.colour, linewidth=3)
-            (point,) = axes.plot(values[i], i, looks.marker, color=looks.colour, markersize=9)
-            point.set(markeredgecolor=PAPER, markeredgewidth=0.8)
-            for part, artist in enumerate((bar, point)):
-                artist.set_gid(f"mark-{i}-{part}")
-                titles[f"mark-{i}-{part}"] = title
+            title = _interval(axes, i, series(i), name, values[i], low[i], high[i], size=9)
+            titles |= dict.fromkeys((f"mark-{i}-0", f"mark-{i}-1"), title)
         _rows(axes, names, label)
 
     return _drawn(draw, f"{label}, with intervals", width=5.4, height=0.9 + 0.38 * len(names))
+
+
+def _interval(
+    axes: Axes, i: int, looks: Series, name: str, value: float, low: float, high: float, size: float
+) -> str:
+    """Draws row i, whose bar and point are mark-i-0 and mark-i-1; returns their title."""
+    (bar,) = axes.plot((low, high), (i, i), "-", color=looks.colour, linewidth=size / 3)
+    (point,) = axes.plot(value, i, looks.marker, color=looks.colour, markersize=size)
+    point.set(markeredgecolor=PAPER, markeredgewidth=0.8)
+    for part, artist in enumerate((bar, point)):
+        artist.set_gid(f"mark-{i}-{part}")
+    return f"{name}: {_number(value)}, from {_number(low)} to {_number(high)}"
+
+
+def forest(
+    values: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    *,
+    names: Sequence[str],
+    groups: Sequence[int],
+    limits: tuple[float, float],
+    label: str,
+) -> Markup:
+    """Many values with their intervals about zero, a row each, such as effects of several studies.
+
+    Args:
+      values, low, high: (K,). names: of the rows, K. label: of the numbers.
+      groups: (K,), the number of the series that a row looks like.
+      limits: of the axis, one for several such charts.
+    """
+    _same_length(values=values, low=low, high=high, names=names, groups=groups)
+
+    def draw(axes: Axes, titles: dict[str, str]) -> None:
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for i, name in enumerate(names):
+            looks = series(groups[i])
+            title = _interval(axes, i, looks, name, values[i], low[i], high[i], size=7)
+            titles |= dict.fromkeys((f"mark-{i}-0", f"mark-{i}-1"), title)
+        _rows(axes, names, label, longest=_LONGEST_OF_MANY)
+        axes.set_xlim(*limits)
+
+    return _drawn(draw, f"{label}, with intervals", width=4.8, height=0.9 + 0.24 * len(names))
 
 
 def spread(groups: Mapping[str, np.ndarray], *, label: str) -> Markup:

@@ -44,11 +44,16 @@ def number(
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of cells under a header; a click on a column sorts by it."""
+    """Rows of cells under a header; a click on a column sorts by it.
+
+    Attributes:
+      folded: whether it is folded away under its caption, which it then needs.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     caption: str = ""
+    folded: bool = False
     kind: ClassVar[str] = "table"
 
 

@@ -197,8 +197,9 @@ def made(
     if begun:
         facts.append(("started", _when(begun[0])))
         facts.append(("ended", _when(happened[-1]["time"])))
+    if seconds:
+        facts.append(("time", f"{_duration(sum(seconds.values()))}, stage by stage below"))
     facts += [
-        ("time", f"{_duration(sum(seconds.values()))}, stage by stage below"),
         ("device", f"{versions['device']}, {versions['cores']} cores"),
         ("platform", versions["platform"]),
         (
@@ -263,6 +264,12 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 
-def table_of(header: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str = "") -> Table:
+def table_of(
+    header: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    caption: str = "",
+    *,
+    folded: bool = False,
+) -> Table:
     """A table of lists."""
-    return Table(tuple(header), tuple(map(tuple, rows)), caption)
+    return Table(tuple(header), tuple(map(tuple, rows)), caption, folded)
