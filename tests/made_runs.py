@@ -2,16 +2,18 @@
 
 import dataclasses
 
+from planted_evidence import whole_verdict
 from tiny_run import trained_run
 
 from advknow.attacks import Named
+from advknow.evidence.run import write_again
 from advknow.experiments import chain, matrix, measure, rank, run
 from advknow.experiments.collection import Images
 from advknow.experiments.config import Task
 from advknow.experiments.sample import Sample
 from advknow.synthetic import experiment as synthetic
 
-KINDS = ("know2adv", "measure", "chain", "matrix", "ranking", "synthetic")
+KINDS = ("know2adv", "measure", "chain", "matrix", "ranking", "synthetic", "evidence")
 
 
 def made(folder):
@@ -40,4 +42,5 @@ def made(folder):
         num_steps=3,
     )  # fmt: skip
     synthetic.run(small, there["synthetic"], command="python -m launch.synthetic")
+    write_again(there["evidence"], *whole_verdict(), command="python -m launch.evidence")
     return there

@@ -130,6 +130,61 @@ def test_a_chain_says_what_fails():
     assert "an unknown share" in answers.chain(pair).sentence
 
 
+def primary(low, high, **changes):
+    row = {"hypothesis": "primary", "scope": "all", "of": "a score", "labels": 10, "sources": 48,
+           "targets": 8, "mean": (low + high) / 2, "low": low, "high": high, **changes}  # fmt: skip
+    return {"verdict": {"level": 0.95, "hypotheses": [row]}}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "head", "interval"),
+    [
+        (0.1, 0.3, "Yes, more than a random order does, for these 48", "+0.10 to +0.30, excludes"),
+        (-0.1, 0.3, "Not shown by these 48", "-0.10 to +0.30, includes"),
+        (-0.3, -0.1, "The reverse, for these 48", "-0.30 to -0.10, excludes"),
+        # Zero is in an interval that ends there; digits tell an end beside zero from zero.
+        (0.0, 0.3, "Not shown by these 48", "+0.00 to +0.30, includes"),
+        (0.0042, 0.3, "Yes", "+0.004 to +0.300, excludes"),
+        (-0.3, -0.0004, "The reverse", "-0.3000 to -0.0004, excludes"),
+    ],
+)
+def test_the_studys_answer_is_that_of_the_interval(low, high, head, interval):
+    sentence = answers.evidence(primary(low, high)).sentence
+    assert sentence.startswith(head)
+    assert f"its 95 % interval, {interval} zero." in sentence
+    assert "a score has a weighted tau of " in sentence
+
+
+def test_a_study_without_the_primary_hypothesis_cannot_tell():
+    for changes in ({"scope": "near"}, {"hypothesis": "second"}):
+        sentence = answers.evidence(primary(0.1, 0.3, **changes)).sentence
+        assert sentence.startswith("It cannot be told")
+
+
+def test_what_to_do_after_a_study():
+    commands = [
+        command
+        for preset in ("tiny", "digits", "full")
+        for _, command in answers.evidence({**primary(0, 1), "preset": preset}, "runs/x").following
+    ]
+    again = "python -m launch.evidence --records=runs/x/evidence.csv --workdir=runs/x-again"
+    assert commands == [
+        "python -m launch.evidence --preset=digits --workdir=runs/x-digits",
+        again,
+        "python -m launch.evidence --preset=full --workdir=runs/x-full",
+        again,
+        again,
+    ]
+    assert answers.evidence(primary(0, 1)).following == ()
+    given = {"command": "python -m launch.evidence --shard=2/4 --workdir=y", "preset": "full"}
+    assert answers.evidence_goes_on(given, "x") == (
+        "python -m launch.evidence --shard=1/1 --workdir=x"
+    )
+    assert answers.evidence_goes_on({**given, "command": ""}, "x") == (
+        "python -m launch.evidence --preset=full --workdir=x"
+    )
+
+
 def test_the_synthetic_answer_says_which_way_each_number_goes():
     names = ("alpha1_S_T", "alpha2_S_T", "gradient_matching", "loss_f_S")
     rows = [{"scale": 0.0, **dict.fromkeys(names, 0.5)},

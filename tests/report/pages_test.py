@@ -1,6 +1,6 @@
 """A page of each kind: its numbers, in a real browser, of hostile and of older files."""
 
-import html.parser
+import html
 import json
 import re
 import shutil
@@ -10,6 +10,7 @@ import made_runs
 import numpy as np
 import pytest
 from launching import launch
+from read_page import Read, compared, read, rows_with
 
 from advknow.experiments import results
 from advknow.report import answers, commands, pages, poster, tables
@@ -22,7 +23,7 @@ LONG = ("audit", "finding")
 KINDS = made_runs.KINDS
 FILES = {"know2adv": "results.json", "measure": "measure.json", "chain": "chain.json",
          "matrix": "matrix.json", "ranking": "ranking.json",
-         "synthetic": "results.json"}  # fmt: skip
+         "synthetic": "results.json", "evidence": "evidence.json"}  # fmt: skip
 HOSTILE = (
     "<script>document.title='taken'</script>",
     "</script><img src=http://example.invalid/x onerror=\"document.title='taken'\">",
@@ -48,82 +49,8 @@ def driver():
         yield found
 
 
-class Read(html.parser.HTMLParser):
-    """The page's tables, as rows of [label, value, text], its titles, and what it refers to."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tables, self.cell, self.references, self.titles = [], None, [], []
-        self.in_title = False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
-        self.references += [given[name] for name in ("src", "href", "srcset", "action", "data")
-                            if given.get(name)]  # fmt: skip
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag == "td" and "data-label" in given:
-            self.cell = [given["data-label"], given["data-value"], ""]
-            self.tables[-1][-1].append(self.cell)
-        elif tag == "title":
-            self.titles.append("")
-            self.in_title = True
-
-    def handle_endtag(self, tag):
-        if tag == "td":
-            self.cell = None
-        self.in_title = self.in_title and tag != "title"
-
-    def handle_data(self, data):
-        if self.cell is not None:
-            self.cell[2] += data
-        if self.in_title:
-            self.titles[-1] += data
-
-
-def read(folder):
-    return Read((folder / "report.html").read_text(encoding="utf-8"))
-
-
-def rows_with(page, *labels):
-    """The rows of the page's first table that has columns of these labels."""
-    for table in page.tables:
-        rows = [row for row in table if row]
-        if rows and set(labels) <= {label for label, _, _ in rows[0]}:
-            return rows
-    raise AssertionError(labels)
-
-
 def content(folder, kind):
     return json.loads((folder / FILES[kind]).read_text())
-
-
-def agrees(shown, value):
-    """Whether the digits shown are those of the value, rounded."""
-    digits = len(shown.partition(".")[2])
-    return abs(float(shown) - value) <= 0.5 * 10.0**-digits * (1 + 1e-9)
-
-
-def compared(rows, wanted):
-    """How many cells are those of `wanted`: (first cell, label) -> the value and its error."""
-    seen = set()
-    for row in rows:
-        for label, value, text in row[1:]:
-            key = (row[0][2], label)
-            if key not in wanted:
-                continue
-            number, error = wanted[key]
-            shown, _, shown_error = text.partition(" ± ")
-            assert float(value) == number, key
-            assert agrees(shown, number), (key, shown, number)
-            assert bool(shown_error) == (error is not None), key
-            assert error is None or agrees(shown_error, error), (key, shown_error, error)
-            seen.add(key)
-    assert seen == set(wanted)
-    return len(seen)
 
 
 ALPHAS = {"transfer %": "knowledge_transfer", "own accuracy %": "source_accuracy", "alpha1": "alpha1",
@@ -343,6 +270,9 @@ def test_a_run_of_an_earlier_version_is_shown(kind, missing, runs, tmp_path):
         ("matrix", lambda found: found.pop("undefined")),
         ("ranking", lambda found: found["rows"][0].pop("rank")),
         ("synthetic", lambda found: found["rows"][0].pop("loss_f_S")),
+        ("evidence", lambda found: found["verdict"].pop("rankers")),
+        ("evidence", lambda found: found["verdict"]["rankers"][0].pop("regret")),
+        ("evidence", lambda found: found.update(verdict=5)),
         ("synthetic", lambda found: found.update(experiment="of tomorrow")),
     ],
 )
@@ -506,6 +436,15 @@ def hostile(runs, tmp_path_factory):
             of["rows"] = [{**row, "source": names[row["source"]]} for row in of["rows"]]
             of["titles"] = {score: HOSTILE[0] for score in of["titles"]}
             of |= {"sentence": HOSTILE[1], "target": HOSTILE[2], "trust": HOSTILE[4]}
+        elif kind == "evidence":
+            said = of["verdict"]
+            said["targets"] = list(HOSTILE)
+            for table in ("rankers", "few", "partial", "combined", "undefined"):
+                for i, row in enumerate(said[table]):
+                    row["score"] = HOSTILE[i % len(HOSTILE)]
+            for i, row in enumerate(said["hypotheses"] + said["differences"]):
+                row["of"] = HOSTILE[i % len(HOSTILE)]
+            said["controls"]["copy_ranks"] = {name: {name: 1} for name in HOSTILE}
         of["command"] = HOSTILE[1]
         of["versions"] = {name: HOSTILE[i % len(HOSTILE)] for i, name in enumerate(of["versions"])}
         (folder / FILES[kind]).write_text(json.dumps(of))
@@ -534,6 +473,7 @@ def test_hostile_names_are_text(kind, hostile, driver):
     path = hostile[kind] / "report.html"
     for width in (375, 1440):
         check_in_a_browser(driver, path, width)
+    driver.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
     for button in driver.find_elements("css selector", "th button"):
         button.click()
     assert driver.title.startswith(f"{kind.replace('ranking', 'rank')} · ")

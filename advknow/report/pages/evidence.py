@@ -47,8 +47,10 @@ _GROUP = {
 
 def fits(content: Mapping[str, Any]) -> bool:
     """Whether it is what launch.evidence writes, with a verdict or before it."""
-    verdict = content.get("verdict", ())
-    return verdict is None or {"hypotheses", "rankers", "differences"} <= set(verdict)
+    verdict = content.get("verdict", "")
+    if isinstance(verdict, Mapping):
+        return {"hypotheses", "rankers", "differences"} <= set(verdict)
+    return verdict is None
 
 
 def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
@@ -204,7 +206,7 @@ def _forests(of: Mapping[str, Any]) -> tuple[Charts, ...]:
     setting, rows = next(iter(report.questions(of["rankers"]).items()))
     limits = min(row["low"] for row in rows) - _MARGIN, max(row["high"] for row in rows) + _MARGIN
     drawn = [
-        (_forest(there, limits), f"{_heading(setting, there)}. The line: zero, a random order.")
+        (_forest(there, limits), f"{_size(there)} · {setting}. The line: zero, a random order.")
         for there in _of_scopes(rows).values()
     ]
     first, *rest = drawn
@@ -217,7 +219,7 @@ def _forest(rows: Sequence[Row], limits: tuple[float, float]) -> Any:
         names=[_arrows(row["score"]) for row in rows],
         groups=[_GROUP.get((row["quantity"], row["attack"]), 0) for row in rows],
         limits=limits,
-        label=f"weighted tau, {SCOPES[rows[0]['scope']]}",
+        label="weighted tau",
     )
 
 
@@ -228,12 +230,10 @@ def _of_scopes(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {scope: there for scope, there in found.items() if there}
 
 
-def _heading(setting: str, rows: Sequence[Row]) -> str:
+def _size(rows: Sequence[Row]) -> str:
+    """Of one scope."""
     first = rows[0]
-    return (
-        f"{setting} · {SCOPES[first['scope']]} · {first['targets']} targets, {first['sources']} "
-        "sources"
-    )
+    return f"{SCOPES[first['scope']]} · {first['targets']} targets, {first['sources']} sources"
 
 
 def _by_scope(
@@ -241,7 +241,7 @@ def _by_scope(
 ) -> tuple[Table, ...]:
     """A table a setting and scope."""
     return _folded(
-        (_heading(setting, there), *of_rows(there))
+        (f"{setting} · {_size(there)}", *of_rows(there))
         for setting, of_setting in report.questions(rows).items()
         for there in _of_scopes(of_setting).values()
     )
