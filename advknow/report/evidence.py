@@ -216,7 +216,12 @@ def controls(verdict: Mapping[str, Any]) -> list[str]:
 
 
 def figure(verdict: Mapping[str, Any]) -> Figure:
-    """The forest plot: every ranker of the primary hypothesis's zoo and truth, a panel a scope."""
+    """The forest plot: every ranker of the primary hypothesis's zoo and truth, a panel a scope.
+
+    Empty where no zoo has enough sources on two targets.
+    """
+    if not verdict["rankers"]:
+        return Figure()
     setting, rows = next(iter(questions(verdict["rankers"]).items()))
     scopes = [scope for scope in SCOPES if any(row["scope"] == scope for row in rows)]
     whole = sorted((r for r in rows if r["scope"] == scopes[0]), key=lambda r: r["mean"])

@@ -71,7 +71,7 @@ def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
         answer.following,
         (
             Section("What is compared", (_terms(of),)),
-            Section("The hypotheses, fixed before any result", (_hypotheses(of),)),
+            Section("The hypotheses, fixed before any result", _hypotheses(of)),
             Section("Every score and its interval", _forests(of)),
             Section("Every score in numbers", _by_scope(of["rankers"], _rankers)),
             Section(
@@ -180,7 +180,7 @@ def _p(value: float) -> Cell:
     return Cell("< 0.001", value) if value < 0.001 else number(value, 3)
 
 
-def _hypotheses(of: Mapping[str, Any]) -> Table:
+def _hypotheses(of: Mapping[str, Any]) -> tuple[Table, ...]:
     rows = [
         [
             words(_arrows(f"{row['hypothesis']}; {row['statistic']}: {row['of']}")),
@@ -192,11 +192,9 @@ def _hypotheses(of: Mapping[str, Any]) -> Table:
         ]
         for row in of["hypotheses"]
     ]
-    return parts.table_of(
-        ["hypothesis", "scope", "found", "from", "to", "interval", "targets", "sources"],
-        rows,
-        "Of zoo A and the linear probe. Every one says that what is found is above zero.",
-    )
+    header = ["hypothesis", "scope", "found", "from", "to", "interval", "targets", "sources"]
+    note = "Of zoo A and the linear probe. Every one says that what is found is above zero."
+    return (parts.table_of(header, rows, note),) if rows else ()
 
 
 def _forests(of: Mapping[str, Any]) -> tuple[Charts, ...]:
@@ -341,7 +339,7 @@ def _noise(of: Mapping[str, Any]) -> tuple[Any, ...]:
     }
     stability = [
         [
-            words(_arrows(titles[row["quantity"]])),
+            words(_arrows(titles.get(row["quantity"], row["quantity"]))),
             words(row["zoo"]),
             words(row["component"]),
             number(row["mean"], 3, signed=True),
