@@ -46,10 +46,10 @@ _GROUP = {
 
 
 def fits(content: Mapping[str, Any]) -> bool:
-    """Whether it is what launch.evidence writes, with a verdict or before it."""
+    """Whether it is what launch.evidence writes, with a verdict or before it; a control too."""
     verdict = content.get("verdict", "")
     if isinstance(verdict, Mapping):
-        return {"hypotheses", "rankers", "differences"} <= set(verdict)
+        return "groups" in verdict or {"hypotheses", "rankers", "differences"} <= set(verdict)
     return verdict is None
 
 
@@ -57,10 +57,16 @@ def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
     """The page, of evidence.json and what lies beside it.
 
     Raises:
-      FileNotFoundError: sources are missing, so there is no verdict; says what goes on.
+      FileNotFoundError: sources are missing, so there is no verdict, and it says what goes on; or
+        it is a control, which has no page.
     """
     if content["verdict"] is None:
         raise FileNotFoundError(_missing(content, folder))
+    if "groups" in content["verdict"]:
+        raise FileNotFoundError(
+            f"workdir={str(folder)!r} holds a control, which has no page: launch.evidence prints "
+            "its tables and draws evidence.png."
+        )
     of, answer = content["verdict"], answers.evidence(content, folder)
     happened, preset = parts.events(folder), content.get("preset", "of records")
     sources = sum(of["sources"].values())
@@ -130,8 +136,8 @@ def _missing(content: Mapping[str, Any], folder: pathlib.Path) -> str:
         f"workdir={str(folder)!r} holds a study that is not finished: {len(missing)} sources have "
         f"no records in it yet ({named}). This makes them: "
         f"{answers.evidence_goes_on(content, folder)}; where other workdirs have them, "
-        "python -m launch.evidence --records=A/evidence.csv,B/evidence.csv --workdir=NEW makes the "
-        "page."
+        "python -m launch.evidence --records=A/evidence.csv,B/evidence.csv --workdir=NEW puts "
+        "them together."
     )
 
 
