@@ -8,8 +8,7 @@ The first forms train sources and the targets' own models, measure every score a
 is worth on each target, and write evidence.csv and evidence.json; once all sources are there, print
 the verdict, draw evidence.png and write the page, report.html. The last makes tables, picture and
 page again, without training, from the records of one workdir or of several shards together.
---preset=control, which has no page, asks something else: does moving one move the other?
-(advknow/evidence/README.md)
+--preset=control asks something else: does moving one move the other? (advknow/evidence/README.md)
 """
 
 import pathlib
@@ -63,13 +62,11 @@ def main() -> None:
     print(report.text(found))
     if app.is_main():
         figures.save(report.figure(found), folder / "evidence.png")
-    if report is control:
-        print(f"evidence.csv, evidence.json and evidence.png are in {folder}")
-        return
     if app.is_main():
         pages.write(folder)
     print(f"evidence.csv, evidence.json, report.html and evidence.png are in {folder}")
-    for line in answers.evidence(content, folder).lines():
+    answer = answers.control(found) if report is control else answers.evidence(content, folder)
+    for line in answer.lines():
         print(line)
 
 

@@ -8,12 +8,15 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from advknow.evidence import hypotheses
+from advknow.evidence.control import PULLED
 from advknow.experiments.results import Results
 from advknow.experiments.stages import source_folder
 
 QUESTIONS = {
     "adv2know": "Does attacking tell what a model can teach?",
     "know2adv": "Does what a model can teach tell how attacks transfer?",
+    "control": "Does moving one move the other?",
     "evidence": "Does adversarial transferability tell what a model can teach?",
 }
 # Two-sided; a correlation above it is no answer.
@@ -279,6 +282,42 @@ def evidence(found: Mapping[str, Any], workdir: str | pathlib.Path = "runs/evide
         why = "the tables again without training, of records of several workdirs too:"
         following.append((why, command))
     return Answer(QUESTIONS["evidence"], _primary(found["verdict"]), tuple(following))
+
+
+def control(verdict: Mapping[str, Any]) -> Answer:
+    """Of what `advknow.evidence.control.responses` says: both ends of the question, by group."""
+    said = []
+    for group in verdict["groups"]:
+        weight = group["weights"][-1]
+        effects = [_effect(group, weight, *of) for of in _OF_CONTROL]
+        said.append(
+            f"{group['zoo']}, weight {weight:g} less 0: " + "; ".join(filter(None, effects))
+        )
+    return Answer(QUESTIONS["control"], ". ".join(said) + ".", ())
+
+
+_OF_CONTROL = (
+    (*hypotheses.PRIMARY, "(alpha1*alpha2)^2, eps -> 0, S->T"),
+    (hypotheses.TRUTH, "", "points of the probe's accuracy"),
+)
+
+
+def _effect(
+    group: Mapping[str, Any], weight: float, quantity: str, attack: str, name: str
+) -> str | None:
+    """On the target that sources were pulled to, of the fewest labels."""
+    rows = [
+        row
+        for row in group["effects"]
+        if (row["quantity"], row["attack"], row["weight"]) == (quantity, attack, weight)
+        and row["target"] == group["to"]
+        and row["reference"] in ("", PULLED)
+    ]
+    if not rows:
+        return None
+    row = min(rows, key=lambda row: str(row["labels"]))
+    mean, low, high = _signed(row["mean"], row["low"], row["high"])
+    return f"{mean} {name}, from {low} to {high}, which {zero(row)}"
 
 
 def evidence_goes_on(found: Mapping[str, Any], workdir: str | pathlib.Path) -> str:

@@ -34,12 +34,14 @@ PANELS = (
 STYLES = {PULLED: "-", "": "-", OTHERS: "--"}
 
 
-def _title(row: Row) -> str:
+def title_of(row: Row) -> str:
+    """What a row is of, without its target."""
     name = TITLES.get(row["quantity"]) or title(Ranker(row["quantity"], row["attack"]))
     return f"{name}, {row['labels']} labels" if row["labels"] != "" else name
 
 
-def _key(row: Row) -> tuple[Any, ...]:
+def key_of(row: Row) -> tuple[Any, ...]:
+    """What rows of every weight have in common."""
     return tuple(row[name] for name in ("quantity", "attack", "labels", "target", "reference"))
 
 
@@ -67,13 +69,13 @@ def text(found: Mapping[str, Any]) -> str:
 def _table(group: Row) -> list[list[str]]:
     weights = group["weights"]
     ends = [weight for weight in (weights[0], weights[-1]) if weight != 0]
-    means = {(_key(row), row["weight"]): row for row in group["values"]}
-    effects = {(_key(row), row["weight"]): row for row in group["effects"]}
+    means = {(key_of(row), row["weight"]): row for row in group["values"]}
+    effects = {(key_of(row), row["weight"]): row for row in group["effects"]}
     rows = [["", "target", "reference", *(f"{weight:g}" for weight in weights)]]
     rows[0] += [f"{weight:g} less 0" for weight in ends]
     for row in (row for row in group["values"] if row["weight"] == weights[0]):
-        key, digits = _key(row), _digits(row)
-        line = [_title(row), row["target"], row["reference"]]
+        key, digits = key_of(row), _digits(row)
+        line = [title_of(row), row["target"], row["reference"]]
         line += [f"{means[key, weight]['mean']:{digits}}" for weight in weights]
         line += [
             "{mean:+{d}} [{low:+{d}}, {high:+{d}}]".format(**effects[key, weight], d=digits)
@@ -90,16 +92,16 @@ def figure(found: Mapping[str, Any]) -> Figure:
     FigureCanvasAgg(drawn)
     axes = drawn.subplots(len(groups), len(PANELS), squeeze=False)
     for line, group in zip(axes, groups, strict=True):
-        for panel, (quantity, attack) in zip(line, PANELS, strict=True):
-            _panel(panel, group, quantity, attack)
+        for one, (quantity, attack) in zip(line, PANELS, strict=True):
+            _panel(one, group, quantity, attack)
         line[0].set_ylabel(group["zoo"], parse_math=False)
     handles = {
         label: handle
         for line in axes
-        for panel in line
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        for one in line
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True)
     }
-    drawn.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8)
+    drawn.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, fontsize=8)
     drawn.supxlabel(
         f"weight of the pull to the target's reference model; bars: {100 * found['level']:g} % "
         "over seeds",
@@ -108,16 +110,21 @@ def figure(found: Mapping[str, Any]) -> Figure:
     return drawn
 
 
-def _panel(axes: Axes, group: Row, quantity: str, attack: str) -> None:
+def panel(group: Row, quantity: str, attack: str) -> list[Row]:
+    """The rows of a panel, of the fewest labels."""
     rows = [r for r in group["values"] if (r["quantity"], r["attack"]) == (quantity, attack)]
     fewest = min((r["labels"] for r in rows), default="")
-    rows = [row for row in rows if row["labels"] == fewest]
+    return [row for row in rows if row["labels"] == fewest]
+
+
+def _panel(axes: Axes, group: Row, quantity: str, attack: str) -> None:
+    rows = panel(group, quantity, attack)
     places = range(len(group["weights"]))
-    for key in dict.fromkeys(_key(row) for row in rows):
-        of = [row for row in rows if _key(row) == key]
+    for key in dict.fromkeys(key_of(row) for row in rows):
+        of = [row for row in rows if key_of(row) == key]
         _line(axes, of, group, places)
     axes.set_xticks(places, [f"{weight:g}" for weight in group["weights"]])
-    axes.set_title(_title(rows[0]) if rows else quantity, fontsize=8, wrap=True)
+    axes.set_title(title_of(rows[0]) if rows else quantity, fontsize=8, wrap=True)
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.25)
 

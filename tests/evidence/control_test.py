@@ -5,12 +5,15 @@ import json
 
 import numpy as np
 import pytest
+from read_page import read
 from scipy import stats
 
 from advknow.evidence import control, records, run, studies
 from advknow.evidence.design import Alignment, Recipe, Source
+from advknow.evidence.run import write_again
 from advknow.evidence.zoo import ALIGNMENT, WEIGHT
 from advknow.report import control as report
+from advknow.report import pages
 from advknow.training import TrainConfig
 
 WEIGHTS = (-1.0, 0.0, 2.0)
@@ -121,6 +124,31 @@ def test_the_table_and_the_picture_say_it(tmp_path):
     )
     assert "+0.200 [+0.200, +0.200]" in line
     report.figure(found).savefig(tmp_path / "control.png")
+
+
+def test_the_page_has_the_effects_and_says_them_first(tmp_path):
+    found = _planted(noise=0.05)
+    said = control.responses(found)
+    write_again(tmp_path, found, said, command="python -m launch.evidence --preset=control")
+    text = pages.write(tmp_path).read_text()
+    assert "Does moving one move the other?" in text
+    page = read(tmp_path)
+    tables = [[row for row in table if row] for table in page.tables]
+    (effects,) = [rows for rows in tables if rows[0][-1][0] == "interval"]
+    cells = [[text for _, _, text in row] for row in effects]
+    shown = {(row[0], row[2], row[3]): row[4:] for row in cells}
+    row = _only(said["groups"][0]["effects"], quantity="rho2", reference="others", weight=2.0)
+    *numbers, zero = shown["rho²", "others", "+2"]
+    # Four digits are shown.
+    assert [float(x.replace("−", "-")) for x in numbers] == pytest.approx(
+        [row["mean"], row["low"], row["high"]], abs=6e-5
+    )
+    assert zero == ("excludes zero" if row["low"] > 0 or row["high"] < 0 else "includes zero")
+    probe = _only(said["groups"][0]["effects"], quantity="probe_accuracy", weight=2.0)
+    assert (probe["low"], probe["high"]) == (0, 0)
+    assert (
+        "+0.00 points of the probe&#39;s accuracy, from +0.00 to +0.00, which includes zero" in text
+    )
 
 
 @pytest.mark.slow

@@ -228,13 +228,6 @@ def test_a_study_that_lacks_sources_says_so_and_how_it_goes_on(tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_control_has_no_page_and_is_said_to_have_none(tmp_path):
-    content = {"verdict": {"groups": []}, "command": "", "versions": {}}
-    (tmp_path / "evidence.json").write_text(json.dumps(content))
-    with pytest.raises(FileNotFoundError, match="holds a control, which has no page"):
-        pages.write(tmp_path)
-
-
 def test_too_few_sources_have_a_page_without_an_answer(tmp_path):
     found = planted({}, count=2)
     said = verdict(found)

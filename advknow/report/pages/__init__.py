@@ -5,7 +5,7 @@
 page        what a page shows, as records, and its HTML (page.html, sort.js)
 charts, svg what is drawn, of plain arrays
 parts       what pages of several kinds have
-experiment, measure, chain, synthetic, matrix, ranking, evidence   one kind of run each
+experiment, measure, chain, synthetic, matrix, ranking, evidence, control   one kind of run each
 
 A kind is a module with FILE, the name of the file that its runs end with; fits(content), whether
 that file is of this kind; and page(content, folder). A new one is one such file and its name in
@@ -18,6 +18,7 @@ import pathlib
 from advknow import validate
 from advknow.report.pages import (
     chain,
+    control,
     evidence,
     experiment,
     matrix,
@@ -28,7 +29,7 @@ from advknow.report.pages import (
 from advknow.report.pages.page import render
 from advknow.runs import files
 
-KINDS = (synthetic, experiment, measure, chain, matrix, ranking, evidence)
+KINDS = (synthetic, experiment, measure, chain, matrix, ranking, evidence, control)
 FILE = "report.html"
 
 

@@ -121,6 +121,44 @@ def against(
     return _drawn(draw, f"{y_label} against {x_label}", width=4.0, height=3.1)
 
 
+def responses(
+    settings: Sequence[str],
+    lines: Mapping[int, Sequence[tuple[float, float, float]]],
+    *,
+    names: Sequence[str],
+    x_label: str,
+    y_label: str,
+) -> Markup:
+    """What a setting does: a point with its interval for each setting, joined by a line a series.
+
+    Args:
+      settings: in the order of the axis, K. lines: mean, low and high (K,) by number of series.
+      names: of the series, by number. x_label, y_label: of the axes.
+    """
+    for of in lines.values():
+        _same_length(settings=settings, of=of)
+
+    def draw(axes: Axes, titles: dict[str, str]) -> None:
+        for i, of in lines.items():
+            looks, places = series(i), range(len(settings))
+            axes.plot(places, [mean for mean, _, _ in of], "-", color=looks.colour, linewidth=1)
+            for k, (mean, low, high) in enumerate(of):
+                (bar,) = axes.plot((k, k), (low, high), "-", color=looks.colour, linewidth=2)
+                (point,) = axes.plot(k, mean, looks.marker, color=looks.colour, markersize=6)
+                for part, artist in enumerate((bar, point)):
+                    artist.set_gid(f"mark-{i}-{k}-{part}")
+                    titles[f"mark-{i}-{k}-{part}"] = (
+                        f"{names[i]}, {x_label} {settings[k]}: {_number(mean)}, from "
+                        f"{_number(low)} to {_number(high)}"
+                    )
+        axes.set_xticks(range(len(settings)), [plain(name) for name in settings])
+        axes.set_xlabel(plain(x_label))
+        axes.set_ylabel(plain(y_label))
+        axes.margins(0.08)
+
+    return _drawn(draw, f"{y_label} against {x_label}", width=4.0, height=2.8)
+
+
 def _with_error(value: float, error: float | None) -> str:
     return _number(value) if error is None else f"{_number(value)} ± {_number(error)}"
 

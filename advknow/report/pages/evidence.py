@@ -46,10 +46,10 @@ _GROUP = {
 
 
 def fits(content: Mapping[str, Any]) -> bool:
-    """Whether it is what launch.evidence writes, with a verdict or before it; a control too."""
+    """Whether it is what launch.evidence writes of a study; of any before all sources are there."""
     verdict = content.get("verdict", "")
     if isinstance(verdict, Mapping):
-        return "groups" in verdict or {"hypotheses", "rankers", "differences"} <= set(verdict)
+        return {"hypotheses", "rankers", "differences"} <= set(verdict)
     return verdict is None
 
 
@@ -57,16 +57,10 @@ def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
     """The page, of evidence.json and what lies beside it.
 
     Raises:
-      FileNotFoundError: sources are missing, so there is no verdict, and it says what goes on; or
-        it is a control, which has no page.
+      FileNotFoundError: sources are missing, so there is no verdict, and it says what goes on.
     """
     if content["verdict"] is None:
         raise FileNotFoundError(_missing(content, folder))
-    if "groups" in content["verdict"]:
-        raise FileNotFoundError(
-            f"workdir={str(folder)!r} holds a control, which has no page: launch.evidence prints "
-            "its tables and draws evidence.png."
-        )
     of, answer = content["verdict"], answers.evidence(content, folder)
     happened, preset = parts.events(folder), content.get("preset", "of records")
     sources = sum(of["sources"].values())
