@@ -44,11 +44,13 @@ def experiment_figure(results: Results) -> Figure:
         axes.set_ylabel(f"{label}   ({ARROWS[results.direction].replace('->', '→')})")
         axes.grid(alpha=0.25)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    figure.axes[-1].legend(
+    legend = figure.axes[-1].legend(
         title="source" if results.experiment == "adv2know" else "common classes",
         fontsize=8,
         loc="best",
     )
+    for name in legend.get_texts():
+        name.set_parse_math(False)
     attack = results.settings["attack"]
     figure.suptitle(
         f"{TITLES.get(results.experiment, results.experiment)}  {results.preset}, "

@@ -1,6 +1,7 @@
 """A new quantity is one new file and one line that names it: then every report has it."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -57,6 +58,14 @@ def test_it_is_in_the_figure(made):
     assert top_cosine.TITLE in axes[-1].get_ylabel()
     drawn = [container[0].get_ydata()[0] for container in axes[-1].containers]
     np.testing.assert_allclose(drawn, [row[NAME] for row in found.rows])
+
+
+def test_a_name_of_a_source_is_no_formula(made, tmp_path):
+    found = results.read(made[0])
+    rows = [{**row, "source": f"$x_{{{row['source']}$"} for row in found.rows]
+    figures.save(
+        figures.experiment_figure(dataclasses.replace(found, rows=rows)), tmp_path / "figure.png"
+    )
 
 
 def test_the_records_of_all_quantities_are_there(made):
