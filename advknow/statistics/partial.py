@@ -51,7 +51,7 @@ def partial_rank_correlation(
     others = [checked(g, y, p, name=f"given[{i}]", least=least)[0] for i, g in enumerate(given)]
     found = []
     for t, there in enumerate(p):
-        ranks = [stats.rankdata(g[t, there]) for g in (s, y, *others)]
+        ranks = stats.rankdata([g[t, there] for g in (s, y, *others)], axis=1)
         covariates = np.stack([np.ones(there.sum()), *ranks[2:]], axis=1)
         found.append(_beyond(ranks[0], covariates) @ _beyond(ranks[1], covariates))
     return np.clip(found, -1.0, 1.0)
