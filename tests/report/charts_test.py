@@ -83,6 +83,14 @@ def test_intervals_reach_from_low_to_high():
     assert affine([place(root, f"mark-{i}-1")[1] for i in range(3)], [0, 1, 2])
 
 
+def test_an_axis_of_ranks_has_whole_numbers():
+    for whole in (False, True):
+        figure = charts.intervals(
+            [2, 4], [1, 3], [3, 5], names=NAMES[:2], label="rank", whole=whole
+        )
+        assert (">1.5<" in figure) != whole
+
+
 def test_spread_says_quantiles_of_what_is_finite():
     values = np.array([0.3, np.nan, 0.1, 0.2, 0.5, 0.4])
     root = drawn(charts.spread({"a": values, "none": np.array([np.nan]), "one": np.ones(1)},

@@ -22,7 +22,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from advknow.report.pages import svg
 from advknow.report.pages.svg import FAINT, INK, MUTED, PAPER, SERIES, plain
@@ -180,11 +180,13 @@ def intervals(
     *,
     names: Sequence[str],
     label: str,
+    whole: bool = False,
 ) -> Markup:
     """A value with its interval a row, such as the rank of a source.
 
     Args:
       values, low, high: (K,). names: of the rows, K. label: of the numbers.
+      whole: the axis has whole numbers alone.
     """
     _same_length(values=values, low=low, high=high, names=names)
 
@@ -193,6 +195,8 @@ def intervals(
             title = _interval(axes, i, series(i), name, values[i], low[i], high[i], size=9)
             titles |= dict.fromkeys((f"mark-{i}-0", f"mark-{i}-1"), title)
         _rows(axes, names, label)
+        if whole:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
     return _drawn(draw, f"{label}, with intervals", width=5.4, height=0.9 + 0.38 * len(names))
 

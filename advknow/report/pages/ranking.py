@@ -7,7 +7,7 @@ from typing import Any
 from advknow.report import answers
 from advknow.report import ranking as report
 from advknow.report.pages import charts, parts
-from advknow.report.pages.page import Charts, Lines, Page, Section, Table, number, words
+from advknow.report.pages.page import Cell, Charts, Lines, Page, Section, Table, number, words
 
 FILE = "ranking.json"
 
@@ -53,7 +53,7 @@ def _table(rows: list[dict[str, Any]], title: str) -> Table:
     cells = [
         [
             words(row["source"]),
-            number(float(row["rank"]), 1),
+            Cell(f"{row['rank']:g}", float(row["rank"])),
             number(row["rank_low"], 0),
             number(row["rank_high"], 0),
             number(None if row["best"] is None else 100 * row["best"], 0),
@@ -72,6 +72,7 @@ def _ranks(rows: list[dict[str, Any]], note: str) -> tuple[Any, ...]:
         *([row[name] for row in known] for name in ("rank", "rank_low", "rank_high")),
         names=[row["source"] for row in known],
         label="rank, 1 is best",
+        whole=True,
     )
     return (Charts(((chart, note),)),)
 
