@@ -67,7 +67,7 @@ def verdict(records: Iterable[Record]) -> dict[str, Any]:
             if of.of_reference(r, q.zoo) and q.having(r, few=True)
         ],
         "hypotheses": [row for q in main for row in _hypotheses(q)],
-        "differences": [row for q in questions for row in _differences(q)],
+        "differences": [row for q in questions for row in differences(q)],
         "partial": [row for q in fewest for row in _partial(of, q)],
         "combined": [row for q in questions for row in _combined(q)],
         "ceiling": [_ceiling(of, q) for q in questions if len(q.setups) > 1],
@@ -170,7 +170,8 @@ def _with_logme(q: Question, ranker: Ranker) -> Jackknife:
     return q.averaged(scored, q.having(ranker))
 
 
-def _differences(q: Question) -> list[Row]:
+def differences(q: Question) -> list[Row]:
+    """The primary score less each of `COMPARED`, with Holm's correction over them."""
     found = [
         {
             **q.name(),

@@ -28,7 +28,8 @@ MARKED = {
 }
 
 
-def _with_interval(row: Row) -> str:
+def with_interval(row: Row) -> str:
+    """A mean with its interval, two digits."""
     return f"{row['mean']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
 
 
@@ -86,7 +87,7 @@ def sizes(verdict: Mapping[str, Any]) -> str:
 def _hypotheses(verdict: Mapping[str, Any]) -> list[str]:
     rows = [["hypothesis", "scope", "statistic", "of", "found"]]
     rows += [
-        [r["hypothesis"], r["scope"], r["statistic"], r["of"], _with_interval(r)]
+        [r["hypothesis"], r["scope"], r["statistic"], r["of"], with_interval(r)]
         for r in verdict["hypotheses"]
     ]
     return ["", "The hypotheses, their signs positive (zoo A, linear probe)", *tables.aligned(rows)]
@@ -96,7 +97,7 @@ def _rankers(verdict: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     for setting, rows in questions(verdict["rankers"]).items():
         whole = {r["score"]: r for r in rows if r["scope"] == "all"}
-        table = _by_scope(rows, "score", _with_interval)
+        table = _by_scope(rows, "score", with_interval)
         table[0] += ["tau", "regret", "of 3"]
         for line in table[1:]:
             row = whole.get(line[0])
@@ -129,7 +130,7 @@ def _differences(verdict: Mapping[str, Any]) -> list[str]:
         verdict["differences"],
         "of",
         lambda setting: f"Difference of weighted tau, {setting}",
-        lambda row: f"{_with_interval(row)} p {row['p_holm']:.3f}",
+        lambda row: f"{with_interval(row)} p {row['p_holm']:.3f}",
     )
     return [*lines, "p: Holm's over the four of a scope." if lines else ""]
 
@@ -140,7 +141,7 @@ def _partial(verdict: Mapping[str, Any]) -> list[str]:
         for given in dict.fromkeys(row["given"] for row in of_setting):
             rows = [row for row in of_setting if row["given"] == given]
             heading = f"Partial rank correlation given {given}, {setting}"
-            lines += ["", heading, *tables.aligned(_by_scope(rows, "score", _with_interval))]
+            lines += ["", heading, *tables.aligned(_by_scope(rows, "score", with_interval))]
     return lines
 
 
@@ -149,13 +150,13 @@ def _combined(verdict: Mapping[str, Any]) -> list[str]:
         verdict["combined"],
         "score",
         lambda setting: f"Weighted tau, and less LogME's, {setting}",
-        lambda row: f"{row['mean']:+.2f} ({_with_interval(row['less_logme'])})",
+        lambda row: f"{row['mean']:+.2f} ({with_interval(row['less_logme'])})",
     )
 
 
 def _few(verdict: Mapping[str, Any]) -> list[str]:
     alone = "Weighted tau, the reference model trained on the labelled images alone"
-    return _tables(verdict["few"], "score", lambda s: f"{alone}, {s}", _with_interval)
+    return _tables(verdict["few"], "score", lambda s: f"{alone}, {s}", with_interval)
 
 
 def _noise(verdict: Mapping[str, Any]) -> list[str]:
