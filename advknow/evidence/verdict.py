@@ -283,11 +283,36 @@ def _controls(of: Rankings, main: Sequence[Question]) -> dict[str, Any]:
             }
             for ranker in (PRIMARY, Ranker("rho2"), CKA)
         }
+    found["recipes"] = _recipes(of, setup.labels)
     found["twins"] = _twins(of, setup)
     whole = [q for q in main if q.scope == "all"]
     if whole:
         found["shuffled"] = _shuffled(whole[0])
     return found
+
+
+def _recipes(of: Rankings, labels: int) -> list[Row]:
+    """Mean ranks of every recipe's sources over targets, 0 to 1, by the truth, lowest first."""
+    names = of.sources["A"]
+
+    def ranks(found: Sequence[np.ndarray]) -> np.ndarray:
+        every = [scaled_ranks(values, np.ones(values.shape, bool)) for values in found]
+        return np.mean(every, axis=(0, 1))
+
+    setups = [Setup(labels, draw) for draw in range(of.draws(TRUTH, "A"))]
+    by = {
+        "truth": ranks([of.truth(TRUTH, "A", labels)]),
+        "primary": ranks([of.values(PRIMARY, "A", setup) for setup in setups]),
+        "logme": ranks([of.values(LOGME, "A", setup) for setup in setups]),
+    }
+    members: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        members.setdefault(name.rpartition(" ")[0], []).append(i)
+    rows = [
+        {"recipe": recipe, **{name: float(found[of_it].mean()) for name, found in by.items()}}
+        for recipe, of_it in members.items()
+    ]
+    return sorted(rows, key=lambda row: row["truth"])
 
 
 def _twins(of: Rankings, setup: Setup) -> Row:

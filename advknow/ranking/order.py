@@ -16,7 +16,7 @@ from advknow.scores.given import labels_of
 from advknow.typing import ApplyFn, Array, ArrayLike, AttackFn, Progress
 
 # What a ranking is read by where the caller does not say: the first of these that all sources have.
-ORDER = ("logme", "leep", "rho2")
+ORDER = ("logme", "ktd", "leep", "rho2")
 # Half-samples behind an interval, and at most behind that of a slow score.
 DRAWS, SLOW_DRAWS = 200, 40
 
@@ -162,6 +162,12 @@ def rank(
     spread is the standard error, and that of differences decides which ranks are known. Scores that
     take long (N-LEEP, the linear probe, SFDA) have 40 half-samples at most.
 
+    The default order is of `advknow.evidence`, 78 sources on eight targets (advknow/experiments/
+    README.md): mean weighted tau with what sources taught, over two zoos and two truths, was .75 of
+    LogME, .78 of the cross-validated probe, which takes longer and at 10 labels a class
+    ranked the larger zoo no better (.78, LogME .81); of those that need logits alone .68 of KTD and
+    .64 of LEEP. rho^2 had .48, and no alpha more than .60.
+
     Args:
       sources: by name, `ranking.Source(logits=, features=)` of functions of a batch (B, ...) or of
         arrays of the N examples; a bare function gives logits.
@@ -173,8 +179,8 @@ def rank(
       attack: of alphas at finite eps, from `advknow.attacks`; None: in the limit alone.
       key: for `attack`, as in `advknow.transferability`.
       scores: names in `ranking.SCORES`; all by default.
-      by: the score that `Ranking.sentence` answers with; the first of logme, leep, rho2 that all
-        sources have by default.
+      by: the score that `Ranking.sentence` answers with; the first of logme, ktd, leep, rho2 that
+        all sources have by default.
       target: its name in the rows.
       draws: half-samples; more than level / (1 - level). level: of the intervals of all ranks of a
         score together. seed: of the halves.

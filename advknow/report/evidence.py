@@ -70,6 +70,7 @@ def text(verdict: Mapping[str, Any]) -> str:
         *_partial(verdict),
         *_combined(verdict),
         *_few(verdict),
+        *_recipes(verdict),
         *_noise(verdict),
         *undefined(verdict),
         "",
@@ -157,6 +158,15 @@ def _combined(verdict: Mapping[str, Any]) -> list[str]:
 def _few(verdict: Mapping[str, Any]) -> list[str]:
     alone = "Weighted tau, the reference model trained on the labelled images alone"
     return _tables(verdict["few"], "score", lambda s: f"{alone}, {s}", with_interval)
+
+
+def _recipes(verdict: Mapping[str, Any]) -> list[str]:
+    rows = [["mean rank, 1 is best", "linear probe", "primary score", "LogME"]]
+    rows += [
+        [r["recipe"], *(f"{r[name]:.2f}" for name in ("truth", "primary", "logme"))]
+        for r in verdict["controls"].get("recipes", ())
+    ]
+    return ["", *tables.aligned(rows)] if len(rows) > 1 else []
 
 
 def _noise(verdict: Mapping[str, Any]) -> list[str]:

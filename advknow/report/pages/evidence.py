@@ -90,7 +90,7 @@ def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
                 _noted(_FEW, _by_scope(of["few"], _rankers)),
             ),
             Section("How sure the truth and the scores are", _noise(of)),
-            Section("Controls", _controls(of)),
+            Section("Controls", (*_controls(of), *_recipes(of))),
             Section("Not defined", _said([*map(_arrows, report.undefined(of))])),
             parts.made(
                 folder,
@@ -362,6 +362,16 @@ def _noise(of: Mapping[str, Any]) -> tuple[Any, ...]:
         *_said(report.chance(of)),
         *(parts.table_of(*table) for table in tables if table[1]),
     )
+
+
+def _recipes(of: Mapping[str, Any]) -> tuple[Table, ...]:
+    rows = [
+        [words(row["recipe"]), *(number(row[name], 2) for name in ("truth", "primary", "logme"))]
+        for row in of["controls"].get("recipes", ())
+    ]
+    header = ["recipe", "linear probe", "primary score", "LogME"]
+    note = "Mean ranks of a recipe's sources over targets, 1 is best."
+    return (parts.table_of(header, rows, note, folded=len(rows) > _MOST_ROWS),) if rows else ()
 
 
 def _controls(of: Mapping[str, Any]) -> tuple[Lines, ...]:
