@@ -62,7 +62,6 @@ def main() -> None:
     print(report.text(found))
     if app.is_main():
         figures.save(report.figure(found), folder / "evidence.png")
-    if app.is_main():
         pages.write(folder)
     print(f"evidence.csv, evidence.json, report.html and evidence.png are in {folder}")
     answer = answers.control(found) if report is control else answers.evidence(content, folder)

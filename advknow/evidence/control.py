@@ -7,12 +7,13 @@ its difference to weight 0 of the same seed, each with the interval of Student's
 """
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from advknow.evidence import observe
 from advknow.evidence.hypotheses import LEVEL, TRUTH, TUNED
 from advknow.evidence.records import Record
 from advknow.evidence.zoo import ALIGNMENT, FEW, WEIGHT
@@ -35,10 +36,7 @@ class Quantity(NamedTuple):
 # Whether the pull did what it should, and what it cost.
 CHECKS = (Quantity("source_accuracy"), Quantity(ALIGNMENT))
 ALPHAS = tuple(
-    Quantity(f"{alpha}_{direction}", attack)
-    for attack in ("small_eps", "fgsm", "pgd")
-    for direction in ("source_to_target", "target_to_source")
-    for alpha in ("alpha1", "alpha2_squared", "alpha1_alpha2_squared")
+    Quantity(name, attack) for attack in ("small_eps", "fgsm", "pgd") for name in observe.ALPHAS
 )
 FEATURES = (Quantity("rho2"), Quantity("cka"))
 # Which reference models: the one that the source was pulled to, and others of its target.
@@ -66,11 +64,7 @@ def responses(records: Iterable[Record]) -> dict[str, Any]:
     zoos: dict[str, list[Record]] = collections.defaultdict(list)
     for one in records:
         zoos[one["zoo"]].append(one)
-    groups = [
-        _group(zoo, of)
-        for zoo, of in sorted(zoos.items())
-        if any(o["quantity"] == WEIGHT for o in of)
-    ]
+    groups = [_group(zoo, of) for zoo, of in sorted(zoos.items()) if is_control(of)]
     if not groups:
         raise ValueError(f"no record of {WEIGHT}: these are not the records of a control.")
     return {"level": LEVEL, "groups": groups}
@@ -79,16 +73,20 @@ def responses(records: Iterable[Record]) -> dict[str, Any]:
 def _group(zoo: str, records: Sequence[Record]) -> Row:
     weight_of = {o["source"]: o["value"] for o in records if o["quantity"] == WEIGHT}
     (to,) = {o["target"] for o in records if o["quantity"] == WEIGHT}
-    weights = sorted(set(weight_of.values()))
-    place = {source: (weights.index(weight), _seed(source)) for source, weight in weight_of.items()}
-    seeds = sorted({seed for _, seed in place.values()})
+    source_at = {(weight, _seed(source)): source for source, weight in weight_of.items()}
+    weights, seeds = (sorted(set(of)) for of in zip(*source_at, strict=True))
     if len(seeds) < 2 or 0.0 not in weights:
         raise ValueError(
             f"zoo {zoo} has seeds {seeds} and weights {weights}; two seeds and 0 needed."
         )
-    tables = _tables(records, place, (len(weights), len(seeds)), seeds)
     values, effects = [], []
-    for name, table in tables.items():
+    for name, of_source in _watched(records).items():
+        sources = [source_at.get((weight, seed)) for weight in weights for seed in seeds]
+        found = [of_source.get(source, []) for source in sources]
+        if not found[0] or len(set(map(len, found))) > 1 or any("" in one for one in found):
+            what = " / ".join(str(part) for part in name if part != "")
+            raise ValueError(f"values of {what} are missing.")
+        table = np.mean(np.asarray(found, float), axis=-1).reshape(len(weights), len(seeds))
         said = dict(zip(("quantity", "attack", "labels", "target", "reference"), name, strict=True))
         base = table[weights.index(0.0)]
         for weight, at in zip(weights, table, strict=True):
@@ -109,15 +107,10 @@ def _seed(source: str) -> int:
     return int(source.rpartition(" ")[2])
 
 
-def _tables(
-    records: Sequence[Record],
-    place: Mapping[str, tuple[int, int]],
-    shape: tuple[int, int],
-    seeds: Sequence[int],
-) -> dict[tuple[Any, ...], np.ndarray]:
-    """(weights, seeds) of every quantity that is watched: means over draws and reference models."""
+def _watched(records: Iterable[Record]) -> dict[tuple[Any, ...], dict[str, list[Any]]]:
+    """The values of every quantity that is watched by source, of all draws and reference models."""
     watched = {*CHECKS, *ALPHAS, *FEATURES}
-    found: dict[tuple[Any, ...], list[list[list[float]]]] = {}
+    found: dict[tuple[Any, ...], dict[str, list[Any]]] = {}
     for one in records:
         quantity = Quantity(one["quantity"], one["attack"], one["labels"])
         if quantity not in watched and quantity.quantity not in (TRUTH, TUNED):
@@ -125,18 +118,9 @@ def _tables(
         if one["reference"] == FEW:
             continue
         reference = {"": "", "0": PULLED}.get(one["reference"], OTHERS)
-        cells = found.setdefault(
-            (*quantity, one["target"], reference),
-            [[[] for _ in range(shape[1])] for _ in range(shape[0])],
-        )
-        weight, seed = place[one["source"]]
-        cells[weight][seeds.index(seed)].append(one["value"])
-    for name, cells in found.items():
-        counts = {len(cell) for row in cells for cell in row}
-        if len(counts) > 1 or 0 in counts or any("" in cell for row in cells for cell in row):
-            said = " / ".join(str(part) for part in name if part != "")
-            raise ValueError(f"values of {said} are missing.")
-    return {name: np.mean(np.asarray(cells, float), axis=-1) for name, cells in found.items()}
+        of_source = found.setdefault((*quantity, one["target"], reference), {})
+        of_source.setdefault(one["source"], []).append(one["value"])
+    return found
 
 
 def _interval(values: np.ndarray) -> Row:
