@@ -81,7 +81,7 @@ def _group(zoo: str, records: Sequence[Record]) -> Row:
         )
     values, effects = [], []
     for name, of_source in _watched(records).items():
-        sources = [source_at.get((weight, seed)) for weight in weights for seed in seeds]
+        sources = [source_at.get((weight, seed), "") for weight in weights for seed in seeds]
         found = [of_source.get(source, []) for source in sources]
         if not found[0] or len(set(map(len, found))) > 1 or any("" in one for one in found):
             what = " / ".join(str(part) for part in name if part != "")

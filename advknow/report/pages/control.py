@@ -9,7 +9,6 @@ from advknow.report import answers
 from advknow.report import control as report
 from advknow.report.pages import charts, parts
 from advknow.report.pages.page import Cell, Charts, Facts, Page, Section, Table, number, words
-from advknow.runs import journal
 
 Row = Mapping[str, Any]
 FILE = "evidence.json"
@@ -31,7 +30,7 @@ def fits(content: Mapping[str, Any]) -> bool:
 
 def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
     """The page, of evidence.json and what lies beside it."""
-    of, happened = content["verdict"], parts.events(folder)
+    of = content["verdict"]
     answer = answers.control(of)
     return Page(
         "evidence · control",
@@ -47,14 +46,7 @@ def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
                 )
                 for group in of["groups"]
             ),
-            parts.made(
-                folder,
-                happened,
-                command=content["command"],
-                seed="each source, reference model and draw has its own, in the settings below",
-                versions=content["versions"],
-                seconds=journal.seconds(happened),
-            ),
+            parts.made_study(content, folder, parts.events(folder)),
         ),
     )
 

@@ -21,7 +21,6 @@ from advknow.report.pages.page import (
     number,
     words,
 )
-from advknow.runs import journal
 
 FILE = "evidence.json"
 # How many of the sources that lack are named.
@@ -62,7 +61,7 @@ def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
     if content["verdict"] is None:
         raise FileNotFoundError(_missing(content, folder))
     of, answer = content["verdict"], answers.evidence(content, folder)
-    happened, preset = parts.events(folder), content.get("preset", "of records")
+    preset = content.get("preset", "of records")
     sources = sum(of["sources"].values())
     return Page(
         f"evidence · {preset} · {sources} sources, {len(of['targets'])} targets",
@@ -92,19 +91,11 @@ def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
             Section("How sure the truth and the scores are", _noise(of)),
             Section("Controls", (*_controls(of), *_recipes(of))),
             Section("Not defined", _said([*map(_arrows, report.undefined(of))])),
-            parts.made(
-                folder,
-                happened,
-                command=content["command"],
-                seed=_SEEDS if "settings" in content else "of the runs whose records these are",
-                versions=content["versions"],
-                seconds=journal.seconds(happened),
-            ),
+            parts.made_study(content, folder, parts.events(folder)),
         ),
     )
 
 
-_SEEDS = "each source, reference model and draw has its own, in the settings below"
 _DIFFERENCES = (
     "Both rank the same sources. p: of no difference; p (Holm): corrected for the four comparisons "
     "of a scope."

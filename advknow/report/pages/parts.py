@@ -248,6 +248,26 @@ def made_alone(
     )
 
 
+def made_study(
+    content: Mapping[str, Any], folder: pathlib.Path, happened: Sequence[Mapping[str, Any]]
+) -> Section:
+    """`made` of launch.evidence, of a study or of the records of several.
+
+    Args:
+      content: of evidence.json. folder: the workdir. happened: its journal.
+    """
+    return made(
+        folder,
+        happened,
+        command=content["command"],
+        seed="each source, reference model and draw has its own, in the settings below"
+        if "settings" in content
+        else "of the runs whose records these are",
+        versions=content["versions"],
+        seconds=journal.seconds(happened),
+    )
+
+
 def _aligned(rows: Sequence[tuple[Cell, Cell]]) -> str:
     width = max(len(name.text) for name, _ in rows)
     last = max(len(value.text) for _, value in rows)
