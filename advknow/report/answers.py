@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from advknow.evidence import hypotheses
 from advknow.evidence.control import PULLED
+from advknow.evidence.rankings import title
 from advknow.experiments.results import Results
 from advknow.experiments.stages import source_folder
 
@@ -297,7 +298,7 @@ def control(verdict: Mapping[str, Any]) -> Answer:
 
 
 _OF_CONTROL = (
-    (*hypotheses.PRIMARY, "(alpha1*alpha2)^2, eps -> 0, S->T"),
+    (*hypotheses.PRIMARY, title(hypotheses.PRIMARY)),
     (hypotheses.TRUTH, "", "points of the probe's accuracy"),
 )
 

@@ -11,7 +11,7 @@ from advknow.evidence.control import OTHERS, PULLED
 from advknow.evidence.hypotheses import TRUTH, TUNED, Ranker
 from advknow.evidence.rankings import title
 from advknow.evidence.zoo import ALIGNMENT
-from advknow.report import tables
+from advknow.report import answers, tables
 from advknow.report.figures import COLOURS
 
 Row = Mapping[str, Any]
@@ -52,7 +52,7 @@ def _digits(row: Row) -> str:
 def text(found: Mapping[str, Any]) -> str:
     """For a terminal: a table a source task."""
     level = f"{100 * found['level']:g} %"
-    lines: list[str] = []
+    lines: list[str] = [tables.wrapped(answers.control(found).sentence), ""]
     for group in found["groups"]:
         lines += [
             f"{group['zoo']}: {group['seeds']} seeds x weights "
