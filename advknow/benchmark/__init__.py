@@ -9,6 +9,7 @@
     stages            who does what, on which data
     timing            interleaved runs, medians, ratios, spread
     growth            time and memory as the work grows, a process a measurement
+    peak_memory       of a process, whoever began it
     score_times       seconds and memory of every score, a process of its own
     ranker_peer       the scores beside the package transformer-ranker's, a process of its own
 

@@ -6,7 +6,6 @@ Prints JSON.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from jax.tree_util import Partial
 
 from advknow import attacks, generalized_transferability, matching, matrix
 from advknow.alphas import transferability
+from advknow.benchmark.peak_memory import peak_mib
 from advknow.typing import Array, PyTree
 
 HIDDEN = 128
@@ -90,15 +90,10 @@ WORK: dict[str, Callable[[int], Callable[[], object]]] = {
 }
 
 
-def _peak_mib() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
 def main(axis: str, size: int) -> None:
     """Prints the point."""
     run = WORK[axis](size)
-    start, seconds = _peak_mib(), []
+    start, seconds = peak_mib(), []
     for _ in range(2):
         begin = time.perf_counter()
         run()
@@ -107,7 +102,7 @@ def main(axis: str, size: int) -> None:
         "size": size,
         "seconds": seconds[1],
         "first_seconds": seconds[0],
-        "peak_mib": _peak_mib(),
+        "peak_mib": peak_mib(),
         "start_mib": start,
     }
     print(json.dumps(found))

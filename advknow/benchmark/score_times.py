@@ -5,13 +5,13 @@
 
 import argparse
 import functools
-import resource
 import time
 from collections.abc import Callable
 
 import numpy as np
 
 from advknow import scores
+from advknow.benchmark.peak_memory import peak_mib
 
 
 def calls(examples: int, dimensions: int, classes: int) -> dict[str, Callable[[], float]]:
@@ -48,7 +48,7 @@ def main() -> None:
         value = call()
         seconds = time.perf_counter() - start
         total += seconds
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        peak = peak_mib() / 2**10
         print(f"{name:15} {seconds:7.2f} s   {value:12.6g}   up to {peak:.2f} GiB", flush=True)
     print(f"{'all':15} {total:7.2f} s")
 
