@@ -12,6 +12,7 @@ page again, without training, from the records of one workdir or of several shar
 """
 
 import pathlib
+import shlex
 
 from absl import flags
 
@@ -58,12 +59,14 @@ def main() -> None:
                 "--records of all shards."
             )
             return
-    report = control if "groups" in found else evidence
-    print(report.text(found))
+    report = control if control.fits(found) else evidence
+    print(report.summary(found))
     if app.is_main():
         figures.save(report.figure(found), folder / "evidence.png")
         pages.write(folder)
     print(f"evidence.csv, evidence.json, report.html and evidence.png are in {folder}")
+    again = shlex.join(["python", "-m", "launch.report", f"--workdir={folder}"])
+    print(f"every table, of every question: {again}")
     answer = answers.control(found) if report is control else answers.evidence(content, folder)
     for line in answer.lines():
         print(line)

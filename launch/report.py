@@ -3,7 +3,8 @@
 python -m launch.report --workdir=runs/adv2know-digits --format=markdown
 python -m launch.report --workdir=runs/adv2know-digits --format=html
 
-Text and Markdown are of adv2know and know2adv; html writes report.html, of any kind of run.
+Text and Markdown are of adv2know and know2adv, text also of evidence: every table of every
+question. html writes report.html, of any kind of run.
 """
 
 import pathlib
@@ -25,6 +26,7 @@ def main() -> None:
     """Reads what the run ended with; prints, draws or writes."""
     from advknow.experiments import results
     from advknow.report import figures, pages, tables
+    from advknow.report.pages import evidence as study
 
     if not WORKDIR.value:
         raise ValueError("workdir=None: the folder of a finished run is needed (--workdir=runs/x).")
@@ -32,11 +34,29 @@ def main() -> None:
         print(f"the page is {pages.write(WORKDIR.value)}")
         if not FIGURE.value:
             return
-    found = results.read(pathlib.Path(WORKDIR.value))
+    folder = pathlib.Path(WORKDIR.value)
+    if FORMAT.value != "markdown" and (folder / study.FILE).is_file():
+        _show_study(folder / study.FILE)
+        return
+    found = results.read(folder)
     if FORMAT.value != "html":
         print(tables.text(found) if FORMAT.value == "text" else tables.markdown(found))
     if FIGURE.value:
         figures.save(figures.experiment_figure(found), FIGURE.value)
+
+
+def _show_study(path: pathlib.Path) -> None:
+    from advknow.report import control, evidence, figures
+    from advknow.runs import files
+
+    verdict = files.read_json(path, cure="remove it, or choose another workdir").get("verdict")
+    if verdict is None:
+        raise ValueError(f"{path} has no verdict: sources are missing; launch.evidence goes on.")
+    report = control if control.fits(verdict) else evidence
+    if FORMAT.value == "text":
+        print(report.text(verdict))
+    if FIGURE.value:
+        figures.save(report.figure(verdict), FIGURE.value)
 
 
 if __name__ == "__main__":

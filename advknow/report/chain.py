@@ -7,6 +7,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from advknow.report import tables
+
 ADVERSARIAL, THEORY, KNOWLEDGE = "#ee6677", "#ccbb44", "#228833"
 HEIGHT = 1.6
 
@@ -53,7 +55,7 @@ def text(chain: dict[str, Any]) -> str:
             f"  {i['name']:<10} {i['statement']}: {i['left']:.6g} <= {i['right']:.6g}, slack "
             f"{i['slack']:.3g}, {verdict}"
         )
-    return "\n".join(lines)
+    return "\n".join(tables.wrapped(line, hanging=11) for line in lines)
 
 
 def _box(axes: Axes, x: float, title: str, body: str, colour: str, width: float = 2.3) -> None:

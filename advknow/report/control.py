@@ -1,6 +1,6 @@
 """What the control found: a table and a row of panels for every source task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -49,40 +49,67 @@ def _digits(row: Row) -> str:
     return ".1f" if row["quantity"].endswith("_accuracy") else ".3f"
 
 
+def fits(verdict: Mapping[str, Any]) -> bool:
+    """Whether it is a control's verdict, not the study's."""
+    return "groups" in verdict
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """For a terminal: the answer and the tables of what the figure shows."""
+    return _text(found, lambda row: (row["quantity"], row["attack"]) in PANELS)
+
+
 def text(found: Mapping[str, Any]) -> str:
-    """For a terminal: a table a source task."""
-    level = f"{100 * found['level']:g} %"
+    """For a terminal: the answer and every table."""
+    return _text(found, lambda row: True)
+
+
+def _text(found: Mapping[str, Any], shown: Callable[[Row], bool]) -> str:
+    """A source task's tables, one beside each target and reference model."""
     lines: list[str] = [tables.wrapped(answers.control(found).sentence), ""]
     for group in found["groups"]:
+        weights = group["weights"]
+        said = (
+            "By weight: the mean over seeds; then that of the largest weight less that of 0, by "
+            f"seed, with its interval of {100 * found['level']:g} %. That of other weights: "
+            "report.html, evidence.json."
+        )
         lines += [
             f"{group['zoo']}: {group['seeds']} seeds x weights "
-            + ", ".join(f"{weight:g}" for weight in group["weights"]),
-            "By weight: the mean over seeds. Last columns: smallest and largest weight less 0, by "
-            f"seed, with intervals of {level}.",
-            "",
-            *tables.aligned(_table(group)),
+            + ", ".join(f"{weight:g}" for weight in weights),
+            tables.wrapped(said),
             "",
         ]
+        of = [row for row in group["values"] if row["weight"] == weights[0] and shown(row)]
+        for beside in dict.fromkeys((row["target"], row["reference"]) for row in of):
+            rows = [row for row in of if (row["target"], row["reference"]) == beside]
+            lines += [*tables.aligned(_table(group, rows, _beside(*beside))), ""]
     return "\n".join(lines).rstrip()
 
 
-def _table(group: Row) -> list[list[str]]:
+def _beside(target: str, reference: str) -> str:
+    """Beside which target and reference model, for the head of a table."""
+    if not target:
+        return "source"
+    return f"{target}, {reference}" if reference else target
+
+
+def _table(group: Row, rows: Sequence[Row], head: str) -> list[list[str]]:
     weights = group["weights"]
-    ends = [weight for weight in (weights[0], weights[-1]) if weight != 0]
     means = {(key_of(row), row["weight"]): row for row in group["values"]}
     effects = {(key_of(row), row["weight"]): row for row in group["effects"]}
-    rows = [["", "target", "reference", *(f"{weight:g}" for weight in weights)]]
-    rows[0] += [f"{weight:g} less 0" for weight in ends]
-    for row in (row for row in group["values"] if row["weight"] == weights[0]):
+    largest = [weight for weight in weights if weight != 0][-1:]
+    table = [[head, *(f"{weight:g}" for weight in weights)]]
+    table[0] += [f"{weight:g} less 0" for weight in largest]
+    for row in rows:
         key, digits = key_of(row), _digits(row)
-        line = [title_of(row), row["target"], row["reference"]]
-        line += [f"{means[key, weight]['mean']:{digits}}" for weight in weights]
+        line = [title_of(row), *(f"{means[key, weight]['mean']:{digits}}" for weight in weights)]
         line += [
             "{mean:+{d}} [{low:+{d}}, {high:+{d}}]".format(**effects[key, weight], d=digits)
-            for weight in ends
+            for weight in largest
         ]
-        rows.append(line)
-    return rows
+        table.append(line)
+    return table
 
 
 def figure(found: Mapping[str, Any]) -> Figure:

@@ -46,36 +46,32 @@ def questions(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _by_scope(rows: Sequence[Row], name: str, cell: Callable[[Row], str]) -> list[list[str]]:
-    """A line a value of `name`, a column a scope; the highest mean over the first scope first."""
-    scopes = [scope for scope in SCOPES if any(row["scope"] == scope for row in rows)]
-    cells: dict[str, dict[str, str]] = {}
-    for row in sorted(rows, key=lambda r: (r["scope"] != scopes[0], -r["mean"])):
-        cells.setdefault(row[name], {})[row["scope"]] = cell(row)
-    lines = [[of, *(there.get(s, "") for s in scopes)] for of, there in cells.items()]
-    return [["", *(SCOPES[s] for s in scopes)], *lines]
+def summary(verdict: Mapping[str, Any]) -> str:
+    """For a terminal: the answer, hypotheses, the tables of the first question, controls."""
+    return _text(verdict, of=next(iter(questions(verdict["rankers"])), None))
 
 
 def text(verdict: Mapping[str, Any]) -> str:
-    """For a terminal: the answer, then a table a question."""
-    level = f"{100 * verdict['level']:g} %"
+    """For a terminal: the answer, then every table of every question."""
+    return _text(verdict)
+
+
+def _text(verdict: Mapping[str, Any], of: str | None = None) -> str:
+    """Of one question, or of all."""
     lines = [
         tables.wrapped(answers.evidence({"verdict": verdict}).sentence),
         "",
-        f"{sizes(verdict)}.",
-        f"Intervals are of {level}, over targets and sources.",
+        tables.wrapped(f"{sizes(verdict)}."),
+        f"Intervals are of {100 * verdict['level']:g} %, over targets and sources.",
         *_hypotheses(verdict),
-        *_rankers(verdict),
-        *_differences(verdict),
-        *_partial(verdict),
-        *_combined(verdict),
-        *_few(verdict),
-        *_recipes(verdict),
-        *_noise(verdict),
-        *undefined(verdict),
-        "",
-        *controls(verdict),
+        *_rankers(verdict, of),
+        *_differences(verdict, of),
+        *_partial(verdict, of),
+        *_combined(verdict, of),
     ]
+    if of is None:
+        lines += [*_few(verdict), *_recipes(verdict), *_noise(verdict)]
+    lines += ["", *(tables.wrapped(line) for line in (*undefined(verdict), *controls(verdict)))]
     return "\n".join(lines)
 
 
@@ -86,78 +82,144 @@ def sizes(verdict: Mapping[str, Any]) -> str:
 
 
 def _hypotheses(verdict: Mapping[str, Any]) -> list[str]:
-    rows = [["hypothesis", "scope", "statistic", "of", "found"]]
-    rows += [
-        [r["hypothesis"], r["scope"], r["statistic"], r["of"], with_interval(r)]
-        for r in verdict["hypotheses"]
-    ]
-    return ["", "The hypotheses, their signs positive (zoo A, linear probe)", *tables.aligned(rows)]
+    found: dict[str, list[list[str]]] = {}
+    for row in verdict["hypotheses"]:
+        claim = f"{row['hypothesis']}: {row['of']}; {row['statistic']}"
+        found.setdefault(claim, []).append([f"  {SCOPES[row['scope']]}", with_interval(row)])
+    lines = ["", "The hypotheses, their signs positive (zoo A, linear probe)"]
+    width = max((len(name) for rows in found.values() for name, _ in rows), default=0)
+    for claim, rows in found.items():
+        lines += [tables.wrapped(claim), *(f"{name:{width}}  {cell}" for name, cell in rows)]
+    return lines
 
 
-def _rankers(verdict: Mapping[str, Any]) -> list[str]:
+def _compact(rows: Sequence[Row]) -> tuple[list[list[str]], dict[str, Row]]:
+    """A line a score, the highest mean over the first scope first: its interval, other means.
+
+    Returns:
+      the table, and the first scope's row of each score.
+    """
+    scopes = [scope for scope in SCOPES if any(row["scope"] == scope for row in rows)]
+    of = {(row["score"], row["scope"]): row for row in rows}
+    ordered = sorted(rows, key=lambda row: (row["scope"] != scopes[0], -row["mean"]))
+    first = {row["score"]: row for row in ordered if row["scope"] == scopes[0]}
+    table = [["", SCOPES[scopes[0]], *scopes[1:]]]
+    for score in dict.fromkeys(row["score"] for row in ordered):
+        others = (of.get((score, scope)) for scope in scopes[1:])
+        table.append(
+            [
+                score,
+                with_interval(first[score]) if score in first else "",
+                *("" if row is None else f"{row['mean']:+.2f}" for row in others),
+            ]
+        )
+    return table, first
+
+
+_NEW = f"new: {SCOPES['new']}. The intervals of near, far and new: report.html, evidence.json."
+
+
+def _rankers(verdict: Mapping[str, Any], of: str | None) -> list[str]:
     lines: list[str] = []
-    for setting, rows in questions(verdict["rankers"]).items():
-        whole = {r["score"]: r for r in rows if r["scope"] == "all"}
-        table = _by_scope(rows, "score", with_interval)
+    for setting, rows in _chosen(verdict["rankers"], of):
+        table, whole = _compact(rows)
         table[0] += ["tau", "regret", "of 3"]
         for line in table[1:]:
             row = whole.get(line[0])
             line += (
                 ["", "", ""]
                 if row is None
-                else [f"{row[name]:+.2f}" for name in ("tau",)]
-                + [f"{row[name]:.1f}" for name in ("regret", "regret_of_3")]
+                else [f"{row['tau']:+.2f}", f"{row['regret']:.1f}", f"{row['regret_of_3']:.1f}"]
             )
         lines += ["", f"Weighted tau with {setting}", *tables.aligned(table)]
-    return [
-        *lines,
-        "tau, regret (points of accuracy lost by the first choice, by the best of the first 3): "
-        "over all targets.",
-    ]
-
-
-def _tables(
-    rows: Sequence[Row], name: str, heading: Callable[[str], str], cell: Callable[[Row], str]
-) -> list[str]:
-    """A table a setting, under its heading."""
-    lines: list[str] = []
-    for setting, of_setting in questions(rows).items():
-        lines += ["", heading(setting), *tables.aligned(_by_scope(of_setting, name, cell))]
-    return lines
-
-
-def _differences(verdict: Mapping[str, Any]) -> list[str]:
-    lines = _tables(
-        verdict["differences"],
-        "of",
-        lambda setting: f"Difference of weighted tau, {setting}",
-        lambda row: f"{with_interval(row)} p {row['p_holm']:.3f}",
+    explained = (
+        f"{_NEW} tau, regret (points of accuracy lost by the first choice, by the best of the "
+        "first 3): over the scope with the interval."
     )
-    return [*lines, "p: Holm's over the four of a scope." if lines else ""]
+    return [*lines, tables.wrapped(explained)]
 
 
-def _partial(verdict: Mapping[str, Any]) -> list[str]:
+def _chosen(rows: Sequence[Row], of: str | None) -> list[tuple[str, list[Row]]]:
+    """Each question with its rows; of one if it is named."""
+    return [(name, found) for name, found in questions(rows).items() if of in (None, name)]
+
+
+def _long(
+    rows: Sequence[Row], heading: Sequence[str], cells: Callable[[Row], list[str]]
+) -> list[str]:
+    """A line a row, by scope within what the first cell names."""
+    order = {name: i for i, name in enumerate(dict.fromkeys(cells(row)[0] for row in rows))}
+    places = list(SCOPES)
+    rows = sorted(rows, key=lambda row: (order[cells(row)[0]], places.index(row["scope"])))
+    table, last = [list(heading)], None
+    for row in rows:
+        name, *rest = cells(row)
+        table.append(["" if name == last else name, SCOPES[row["scope"]], *rest])
+        last = name
+    return tables.aligned(table)
+
+
+def _differences(verdict: Mapping[str, Any], of: str | None) -> list[str]:
     lines: list[str] = []
-    for setting, of_setting in questions(verdict["partial"]).items():
+    for setting, rows in _chosen(verdict["differences"], of):
+        scores = {row["of"].partition(" less ")[0] for row in rows}
+        lines += [
+            "",
+            f"Difference of weighted tau, {setting}",
+            *(f"{score} less ..." for score in sorted(scores)),
+            *_long(
+                rows,
+                ("... less", "scope", "difference", "p"),
+                lambda row: [
+                    row["of"].partition(" less ")[2],
+                    with_interval(row),
+                    f"{row['p_holm']:.3f}",
+                ],
+            ),
+        ]
+    return [*lines, "p: Holm's over the four of a scope."] if lines else []
+
+
+def _partial(verdict: Mapping[str, Any], of: str | None) -> list[str]:
+    lines: list[str] = []
+    for setting, of_setting in _chosen(verdict["partial"], of):
         for given in dict.fromkeys(row["given"] for row in of_setting):
             rows = [row for row in of_setting if row["given"] == given]
-            heading = f"Partial rank correlation given {given}, {setting}"
-            lines += ["", heading, *tables.aligned(_by_scope(rows, "score", with_interval))]
+            lines += [
+                "",
+                f"Partial rank correlation given {given}, {setting}",
+                *_long(
+                    rows, ("", "scope", "found"), lambda row: [row["score"], with_interval(row)]
+                ),
+            ]
     return lines
 
 
-def _combined(verdict: Mapping[str, Any]) -> list[str]:
-    return _tables(
-        verdict["combined"],
-        "score",
-        lambda setting: f"Weighted tau, and less LogME's, {setting}",
-        lambda row: f"{row['mean']:+.2f} ({with_interval(row['less_logme'])})",
-    )
+def _combined(verdict: Mapping[str, Any], of: str | None) -> list[str]:
+    both, lines = "mean rank of LogME and ", []
+    for setting, rows in _chosen(verdict["combined"], of):
+        lines += [
+            "",
+            tables.wrapped(f"Weighted tau of the {both}..., and less LogME's own, {setting}"),
+            *_long(
+                rows,
+                (f"{both}...", "scope", "tau", "less LogME's"),
+                lambda row: [
+                    row["score"].removeprefix(both),
+                    f"{row['mean']:+.2f}",
+                    with_interval(row["less_logme"]),
+                ],
+            ),
+        ]
+    return lines
 
 
 def _few(verdict: Mapping[str, Any]) -> list[str]:
     alone = "Weighted tau, the reference model trained on the labelled images alone"
-    return _tables(verdict["few"], "score", lambda s: f"{alone}, {s}", with_interval)
+    lines: list[str] = []
+    for setting, rows in questions(verdict["few"]).items():
+        lines += ["", tables.wrapped(f"{alone}, {setting}"), *tables.aligned(_compact(rows)[0])]
+    return lines
 
 
 def _recipes(verdict: Mapping[str, Any]) -> list[str]:

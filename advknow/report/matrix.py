@@ -27,7 +27,7 @@ def shown(found: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 def text(found: Mapping[str, Any]) -> str:
     """For a terminal: the answer, then (K, K) tables, source in rows."""
     lines = [
-        f"{found['sentence']}.",
+        tables.wrapped(f"{found['sentence']}."),
         f"n = {found['n']} images; source in rows, target in columns.",
     ]
     numbers = [str(k + 1) for k in range(len(found["models"]))]
@@ -39,7 +39,10 @@ def text(found: Mapping[str, Any]) -> str:
             rows.append([f"{number} {model}", *(tables.number(value, 3) for value in values)])
         lines += ["", *tables.aligned(rows)]
     undefined = [
-        f"not defined: {row['part']}, {row['source']} to {row['target']}: {row['why']}"
+        tables.wrapped(
+            f"not defined: {row['part']}, {row['source']} to {row['target']}: {row['why']}",
+            hanging=2,
+        )
         for row in found["undefined"]
     ]
     return "\n".join([*lines, "", *undefined, *tables.audit(found["audit"])])

@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 from advknow.report import tables
 from advknow.report.figures import COLOURS
 
-WIDTH = 100
-
 
 def of_score(found: Mapping[str, Any], score: str) -> list[dict[str, Any]]:
     """The rows of one score, the best source first."""
@@ -25,21 +23,24 @@ def text(found: Mapping[str, Any]) -> str:
     title, target = found["titles"][by], pathlib.PurePath(found["target"]).name
     rows = [["source", "rank", "interval", "best", title], *map(_cells, of_score(found, by))]
     lines = [
-        f"{found['sentence']}: by {title}, for {target}.",
+        tables.wrapped(f"{found['sentence']}: by {title}, for {target}."),
         "",
         *tables.aligned(rows),
-        f"n = {found['n']} labelled images. All intervals together hold the true ranks with "
-        f"{100 * found['level']:g} %.",
+        tables.wrapped(
+            f"n = {found['n']} labelled images. All intervals together hold the true ranks with "
+            f"{100 * found['level']:g} %."
+        ),
         "best: share of half-samples in which the source is first.",
         "",
         "By each score (x > y: told apart; x or y: not, or not all):",
     ]
     width = max(len(title) for title in found["titles"].values())
     lines += [
-        f"  {found['titles'][s].ljust(width)}  {_brief(said)}"
+        tables.wrapped(f"  {found['titles'][s].ljust(width)}  {_brief(said)}", hanging=width + 4)
         for s, said in found["sentences"].items()
     ]
-    rest = [*left_out(found), *filter(None, [found["trust"]]), *tables.audit(found["audit"])]
+    rest = [*left_out(found), *filter(None, [found["trust"]])]
+    rest = [*(tables.wrapped(line, hanging=2) for line in rest), *tables.audit(found["audit"])]
     return "\n".join([*lines, "", *rest])
 
 

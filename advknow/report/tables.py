@@ -82,20 +82,38 @@ def _poster(results: Results) -> list[str]:
     return [wrapped(notes), *aligned([[first, *_POSTER_HEADER], *rows]), ""]
 
 
-def wrapped(text: str) -> str:
-    """The text in lines that fit a terminal."""
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+def wrapped(text: str, hanging: int = 0) -> str:
+    """The text in lines that fit a terminal, all but the first with so many spaces before them."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        subsequent_indent=" " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
-    """The rows as lines of text, columns below each other, the first row a heading."""
+    """The rows as lines of text, columns below each other, the first row a heading.
+
+    Columns for which a terminal has no room come below, beside the first column again.
+    """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        first = row[0].ljust(widths[0])
-        rest = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join([first, *rest]).rstrip())
-    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+    parts: list[list[int]] = [[]]
+    for i in range(1, len(widths)):
+        taken = widths[0] + sum(2 + widths[k] for k in (*parts[-1], i))
+        if taken > WIDTH and parts[-1]:
+            parts.append([])
+        parts[-1].append(i)
+    lines: list[str] = []
+    for part in parts:
+        lines += [""] if lines else []
+        table = [
+            "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in part)]).rstrip()
+            for row in rows
+        ]
+        lines += [table[0], "-" * len(table[0]), *table[1:]]
+    return lines
 
 
 def _markdown(rows: list[list[str]]) -> list[str]:
@@ -187,7 +205,7 @@ def _render_chain(results: Results, layout: Callable[[list[list[str]]], list[str
 def audit(audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the audits found, a line a finding; one line where they found nothing."""
     lines = [
-        f"audit: {name}: {finding['name']}: {finding['message']}"
+        wrapped(f"audit: {name}: {finding['name']}: {finding['message']}", hanging=2)
         for name, found in audits.items()
         for finding in found["findings"]
     ]
@@ -197,7 +215,7 @@ def audit(audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def findings(found: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """What measurements say against their own alphas, a line a finding, by their names."""
     return [
-        f"finding: {name}: {finding['name']}: {finding['message']}"
+        wrapped(f"finding: {name}: {finding['name']}: {finding['message']}", hanging=2)
         for name, of_one in found.items()
         for finding in of_one
     ]
@@ -217,7 +235,7 @@ def times(results: Results) -> str:
         kind, _, name = stage.partition(" ")
         kinds.setdefault(kind, []).append(f"{name} {seconds:.1f}")
     total = sum(results.seconds.values())
-    lines = [f"  {kind}: {', '.join(each)}" for kind, each in kinds.items()]
+    lines = [wrapped(f"  {kind}: {', '.join(each)}", hanging=4) for kind, each in kinds.items()]
     return "\n".join([f"Seconds by stage, {total:.0f} in all:", *lines])
 
 
@@ -228,7 +246,7 @@ def text(results: Results) -> str:
     header = [_SHORT.get(name, name) for name in _header(results)]
     return "\n".join(
         [
-            f"{title}: {answer.question}",
+            wrapped(f"{title}: {answer.question}"),
             wrapped(answer.sentence),
             "",
             *aligned([header, *(_cells(results, row) for row in results.rows)]),
@@ -237,7 +255,7 @@ def text(results: Results) -> str:
             *_poster(results),
             *map(wrapped, _render_chain(results, aligned)),
             "Correlation with knowledge transfer over the rows, two-sided exact permutation p:",
-            *map(wrapped, _correlation_lines(results)),
+            *(wrapped(line, hanging=4) for line in _correlation_lines(results)),
             "",
         ]
     )

@@ -119,10 +119,11 @@ def test_an_alignment_to_no_target_is_refused():
 
 def test_the_table_and_the_picture_say_it(tmp_path):
     found = json.loads(json.dumps(control.responses(_planted())))
-    line = next(
-        line for line in report.text(found).splitlines() if "pulled to" in line and "rho" in line
-    )
-    assert "+0.200 [+0.200, +0.200]" in line
+    for said in (report.text(found), report.summary(found)):
+        beside = next(part for part in said.split("\n\n") if ", pulled to  " in part)
+        line = next(line for line in beside.splitlines() if line.startswith("rho²"))
+        assert line.endswith("  +0.200 [+0.200, +0.200]")
+        assert max(map(len, said.splitlines())) <= 100
     report.figure(found).savefig(tmp_path / "control.png")
 
 

@@ -51,6 +51,10 @@ def blocks(name):
 def test_the_tables_of_the_study_are_what_its_records_say(found):
     said = verdict(found)
     lines = {line.rstrip() for line in report.text(said).splitlines()}
+    assert max(map(len, lines)) <= 100
+    summary = report.summary(said).splitlines()
+    assert {line.rstrip() for line in summary} < lines
+    assert len(summary) < 200
     shown = blocks("evidence")
     assert len(shown) > 100
     assert [line for line in shown if line not in lines] == []
@@ -62,6 +66,7 @@ def test_the_tables_of_the_study_are_what_its_records_say(found):
 def test_the_table_of_the_control_is_what_its_records_say():
     said = control.responses(records.read([PACKAGE / "evidence" / "control.csv.gz"]))
     lines = {line.rstrip() for line in control_report.text(said).splitlines()}
+    assert max(map(len, lines)) <= 100
     shown = blocks("control")
     assert len(shown) > 50
     assert [line for line in shown if line not in lines] == []

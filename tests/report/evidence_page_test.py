@@ -250,12 +250,21 @@ def test_the_launcher_of_records_writes_the_page_and_the_report_again(tmp_path):
     said = json.loads((tmp_path / "run" / "evidence.json").read_text())["verdict"]
     sentence = answers.evidence({"verdict": said}).sentence
     assert " ".join(done.stdout.split()).startswith(sentence)
-    assert done.stdout.endswith("report.html and evidence.png are in run\n")
+    assert "report.html and evidence.png are in run\n" in done.stdout
+    again = "every table, of every question: python -m launch.report --workdir=run\n"
+    assert done.stdout.endswith(again)
     assert Read(page).captions.count("Of zoo A and the linear probe. Every one says that what is "
                                      "found is above zero.") == 1  # fmt: skip
     (tmp_path / "run" / "report.html").unlink()
     launch("report", "--workdir=run", "--format=html", "--quiet", cwd=tmp_path)
     assert (tmp_path / "run" / "report.html").read_text(encoding="utf-8") == page
+    done = launch("report", "--workdir=run", "--figure=it.png", "--quiet", cwd=tmp_path)
+    assert done.stdout.startswith(report.text(said))
+    assert (tmp_path / "it.png").stat().st_size > 1000
+    (tmp_path / "run" / "evidence.json").write_text('{"verdict": null}')
+    done = launch("report", "--workdir=run", cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "has no verdict: sources are missing" in done.stderr
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ _LEGEND = (
 def fits(content: Mapping[str, Any]) -> bool:
     """Whether it is what launch.evidence writes of a control that has all of its sources."""
     verdict = content.get("verdict")
-    return isinstance(verdict, Mapping) and "groups" in verdict
+    return isinstance(verdict, Mapping) and report.fits(verdict)
 
 
 def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
