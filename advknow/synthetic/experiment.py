@@ -30,7 +30,7 @@ from advknow.links.theorems import gap_to_labels
 from advknow.matching import OutputsOf, gradient_distance, knowledge_distance
 from advknow.passes import Measure
 from advknow.runs import files
-from advknow.runs.session import begin, finish
+from advknow.runs.session import Session, begin, finish
 from advknow.runs.versions import versions
 from advknow.synthetic import files as synthetic_files
 from advknow.synthetic import rbf, sigmoid_network
@@ -126,9 +126,16 @@ def check_level(level: int, num_inputs: int, num_outputs: int) -> None:
 
 
 def prepare(
-    config: SyntheticConfig, *, progress: Progress | None = None
+    config: SyntheticConfig,
+    *,
+    progress: Progress | None = None,
+    on_epoch: Callable[[str, int, float], None] | None = None,
 ) -> tuple[RbfData, Networks]:
-    """Data, trained networks and the direction of the perturbation of that configuration."""
+    """Data, trained networks and the direction of the perturbation of that configuration.
+
+    Args:
+      config: settings. progress, on_epoch: as in `sigmoid_network.train`.
+    """
     data = rbf.generate(
         seed=config.seed,
         num_inputs=config.num_inputs,
@@ -136,7 +143,9 @@ def prepare(
         num_examples=config.num_examples,
     )
     key_target, key_source, key_deviation = jax.random.split(jax.random.key(config.seed), 3)
-    train = functools.partial(sigmoid_network.train, epochs=config.epochs, progress=progress)
+    train = functools.partial(
+        sigmoid_network.train, epochs=config.epochs, progress=progress, on_epoch=on_epoch
+    )
     target = train(key_target, *data, hidden=config.target_hidden, stage="train f_T")
     source = target
     if config.source_hidden != config.target_hidden:
@@ -247,7 +256,9 @@ def run(
     command: str = "",
     stop: Callable[[], bool] = lambda: False,
 ) -> SyntheticResults:
-    """The experiment from data to files: config.json, results.csv, results.json in the workdir.
+    """The experiment from data to files in the workdir.
+
+    They are config.json, results.csv, metrics.jsonl and, last, results.json.
 
     Without files it generates data, trains both networks and writes them too (data.npz,
     weights.npz), so that the measuring part can be repeated on them. The same settings in the same
@@ -296,8 +307,10 @@ def run(
     # A step is short: each is kept.
     session = begin(workdir, settings, ends_with=ENDS_WITH, save_interval=0.0, stop=stop)
     folder = pathlib.Path(workdir)
+    if not (folder / ENDS_WITH).exists():
+        session.journal.write("start", command=command)
     if data_file is None:
-        data, networks = _prepared(config, folder, progress)
+        data, networks = _prepared(config, session, progress)
         seconds["train"] = time.monotonic() - started
         started = time.monotonic()
     if (folder / ENDS_WITH).exists():
@@ -320,19 +333,28 @@ def run(
         rows, len(data.x), degenerate, settings, versions(), seconds, command
     )
     files.write_atomically(folder / "results.csv", to_csv(rows))
+    session.journal.write("end")
     finish(session, results.to_dict())
     return results
 
 
 def _prepared(
-    config: SyntheticConfig, folder: pathlib.Path, progress: Progress | None
+    config: SyntheticConfig, session: Session, progress: Progress | None
 ) -> tuple[RbfData, Networks]:
     """Data and networks, those in the folder where a run of this configuration left them."""
+    folder = session.folder
+    assert folder is not None, "the experiment has a workdir"
     if (folder / "weights.npz").exists():  # written last
         data = synthetic_files.read_data(folder / "data.npz")
         sizes = {"num_inputs": data.x.shape[1], "num_outputs": data.y.shape[1]}
         return data, synthetic_files.read_weights(folder / "weights.npz", **sizes)
-    data, networks = prepare(config, progress=progress)
+    data, networks = prepare(
+        config,
+        progress=progress,
+        on_epoch=lambda stage, epoch, loss: session.journal.write(
+            "epoch", stage=stage, epoch=epoch, loss=loss
+        ),
+    )
     synthetic_files.write_data(folder / "data.npz", data)
     synthetic_files.write_weights(folder / "weights.npz", networks)
     return data, networks

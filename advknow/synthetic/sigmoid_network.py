@@ -4,6 +4,7 @@ f(x) = W2 sigmoid(W1 x + b1) + b2, in the orientation of the authors' files: bia
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -94,6 +95,7 @@ def train(
     learning_rate: float = 0.02,
     batch_size: int = 100,
     progress: Progress | None = None,
+    on_epoch: Callable[[str, int, float], None] | None = None,
     stage: str = "train",
 ) -> Weights:
     """Weights that fit y by squared error: Adam with a cosine schedule.
@@ -102,7 +104,9 @@ def train(
       key: of initialisation and order.
       x: (N, n). y: (N, d).
       hidden: m. epochs, learning_rate, batch_size: of the training; at most N in a batch.
-      progress: called with (stage, epochs done, epochs, the loss) after each.
+      progress: called with (stage, epochs done, epochs, a note of the loss) after each.
+      on_epoch: called with (stage, epochs done, the loss) after each: the root of the mean squared
+        error over the epoch's batches.
 
     Raises:
       FloatingPointError: the loss is NaN or infinite. ValueError, TypeError: a setting.
@@ -134,8 +138,11 @@ def train(
                 f"the loss is {float(value)} in epoch {epoch + 1} at learning_rate="
                 f"{learning_rate:g}; use a smaller one."
             )
+        loss = float(value) ** 0.5
+        if on_epoch is not None:
+            on_epoch(stage, epoch + 1, loss)
         if progress is not None:
-            progress(stage, epoch + 1, epochs, f"loss {float(value) ** 0.5:.4f}")
+            progress(stage, epoch + 1, epochs, f"loss {loss:.4f}")
     return jax.tree.map(np.asarray, weights)
 
 

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import synthetic_oracle
 
+from advknow.report import pages
 from advknow.report import synthetic as report
+from advknow.runs import journal
 from advknow.synthetic import experiment as synthetic
 from advknow.synthetic import files as synthetic_files
 from advknow.synthetic import rbf, sigmoid_network
@@ -167,6 +169,36 @@ def test_a_run_writes_its_files_and_can_be_measured_again(tmp_path):
     ):
         for line, name in zip(axes.lines, names, strict=True):
             np.testing.assert_array_equal(line.get_ydata(), [r[name] for r in results.rows])
+
+
+@pytest.mark.parametrize(("source_hidden", "trained"), [(8, ["f_T"]), (4, ["f_T", "f_S"])])
+def test_the_journal_has_every_epoch_and_the_page_draws_them(tmp_path, source_hidden, trained):
+    config = synthetic.SyntheticConfig(
+        num_inputs=4, num_outputs=2, num_examples=200, source_hidden=source_hidden,
+        target_hidden=8, epochs=6, num_steps=1,
+    )  # fmt: skip
+    synthetic.run(config, tmp_path, command="python -m launch.synthetic --here")
+    events = journal.read(tmp_path / journal.FILE)
+    assert (events[0]["kind"], events[-1]["kind"]) == ("start", "end")
+    assert events[0]["command"] == "python -m launch.synthetic --here"
+    epochs = [event for event in events if event["kind"] == "epoch"]
+    told = []
+    data = rbf.generate(seed=0, num_inputs=4, num_outputs=2, num_examples=200)
+    key_target, key_source, _ = jax.random.split(jax.random.key(0), 3)
+    for name, key, hidden in (("f_T", key_target, 8), ("f_S", key_source, source_hidden)):
+        if name in trained:
+            sigmoid_network.train(
+                key, *data, hidden=hidden, epochs=6, stage=f"train {name}",
+                on_epoch=lambda *one: told.append(one),
+            )  # fmt: skip
+    assert [(e["stage"], e["epoch"], e["loss"]) for e in epochs] == told
+    assert len(told) == 6 * len(trained)
+    page = pages.html(tmp_path)
+    assert "<h2>Training</h2>" in page
+    assert "--here" in page
+    # Gone on with: nothing is trained or told again.
+    synthetic.run(config, tmp_path)
+    assert journal.read(tmp_path / journal.FILE) == events
 
 
 def test_data_and_training_depend_on_the_seed_alone():

@@ -149,8 +149,8 @@ def training(happened: Sequence[Mapping[str, Any]]) -> Section:
         return Section("Training", ())
 
     def line(of: Mapping[int, Mapping[str, Any]], name: str, scale: float) -> tuple[list, list]:
-        known = [(epoch, of[epoch][name]) for epoch in sorted(of) if of[epoch][name] is not None]
-        return [epoch for epoch, _ in known], [scale * value for _, value in known]
+        known = [epoch for epoch in sorted(of) if of[epoch].get(name) is not None]
+        return known, [scale * of[epoch][name] for epoch in known]
 
     losses = {name: line(of, "loss", 1.0) for name, of in kept.items()}
     right = {name: line(of, "validation_accuracy", 100.0) for name, of in kept.items()}

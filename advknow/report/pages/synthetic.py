@@ -28,7 +28,7 @@ def fits(content: Mapping[str, Any]) -> bool:
 
 def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
     """The page, of results.json and what lies beside it."""
-    rows, answer = content["rows"], answers.synthetic(content)
+    rows, answer, happened = content["rows"], answers.synthetic(content), parts.events(folder)
     scale = [row["scale"] for row in rows]
 
     def curves(columns: tuple[tuple[str, str], ...], label: str) -> Any:
@@ -57,9 +57,10 @@ def page(content: Mapping[str, Any], folder: pathlib.Path) -> Page:
             Section("The alphas as f_S moves away from f_T", (alphas,)),
             Section("Distance and loss", (distances,)),
             Section("The table", (table, Lines((synthetic.note(content),)))),
+            parts.training(happened),
             parts.made(
                 folder,
-                parts.events(folder),
+                happened,
                 command=content["command"],
                 seed=content["settings"].get("seed", "none: files were given"),
                 versions=content["versions"],
