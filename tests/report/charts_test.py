@@ -115,6 +115,14 @@ def test_curves_pass_through_their_points():
     assert "0.2" in "".join(drawn(zero).itertext())  # linear: the logarithm of 0 has no place
 
 
+def test_a_long_curve_has_few_markers_and_a_flat_one_ticks():
+    y = np.geomspace(0.9, 0.3, 300)
+    root = drawn(charts.curves({"loss": (range(300), y)}, x_label="epoch", y_label="loss",
+                               logarithmic=True))  # fmt: skip
+    assert len(list(marks(root, "mark-0")[0].iter("use"))) == 20
+    assert "0.5" in "".join(root.itertext())
+
+
 @pytest.mark.parametrize("size", [2, 20])
 def test_a_heat_map_has_a_title_a_cell(size):
     """As many columns as cannot hold their numbers, and fewer; and rows, whose number is free."""

@@ -58,9 +58,9 @@ ALPHAS = {"transfer %": "knowledge_transfer", "own accuracy %": "source_accuracy
        "left out": "n_degenerate", "alpha1 > 1": "n_alpha1_above_one"}  # fmt: skip
 LINKS = {"GMD relative": "gmd_relative", "rho²": "rho2", "FMD": "fmd",
        "FMD relative": "fmd_relative", "KTD": "ktd"}  # fmt: skip
-SYNTHETIC = {"alpha1 S → T": "alpha1_S_T", "alpha1 T → S": "alpha1_T_S", "alpha2 S → T": "alpha2_S_T",
-             "alpha2 T → S": "alpha2_T_S", "alpha1*alpha2 S → T": "alpha1_alpha2_S_T",
-             "alpha1*alpha2 T → S": "alpha1_alpha2_T_S", "GMD": "gradient_matching",
+SYNTHETIC = {"alpha1 S→T": "alpha1_S_T", "alpha1 T→S": "alpha1_T_S", "alpha2 S→T": "alpha2_S_T",
+             "alpha2 T→S": "alpha2_T_S", "alpha1*alpha2 S→T": "alpha1_alpha2_S_T",
+             "alpha1*alpha2 T→S": "alpha1_alpha2_T_S", "GMD": "gradient_matching",
              "loss S": "loss_f_S", "loss T": "loss_f_T"}  # fmt: skip
 
 

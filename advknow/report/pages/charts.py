@@ -22,7 +22,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from advknow.report.pages import svg
 from advknow.report.pages.svg import FAINT, INK, MUTED, PAPER, SERIES, plain
@@ -32,6 +32,7 @@ _MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼")
 # Characters of a name at an axis; its title has all.
 _LONGEST, _LONGEST_OF_MANY = 26, 40
 _BINS = 32
+_MOST_MARKERS = 20
 # More columns than this, and the numbers of a heat map would be too small to read.
 _NUMBERED = 12
 
@@ -301,12 +302,23 @@ def curves(
             _same_length(x=x, y=y)
             looks = series(i)
             (line,) = axes.plot(
-                x, y, marker=looks.marker, color=looks.colour, markersize=3.5, linewidth=1.5
+                x,
+                y,
+                marker=looks.marker,
+                # Of hundreds of points the markers would hide the line.
+                markevery=-(-len(x) // _MOST_MARKERS) or 1,
+                color=looks.colour,
+                markersize=3.5,
+                linewidth=1.5,
             )
             line.set_gid(f"mark-{i}")
             titles[f"mark-{i}"] = f"{name}: {y_label} {_number(y[0])} to {_number(y[-1])}"
-        if logarithmic and all(value > 0 for _, y in lines.values() for value in y):
+        shown = [value for _, y in lines.values() for value in y]
+        if logarithmic and shown and min(shown) > 0:
             axes.set_yscale("log")
+            # Within two decades powers of ten alone would leave one tick, or none.
+            between = (1.0, 2.0, 5.0) if max(shown) < 100 * min(shown) else (1.0,)
+            axes.yaxis.set_major_locator(LogLocator(subs=between))
             # The usual ticks are formulas.
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
