@@ -196,8 +196,8 @@ def intervals(
             title = _interval(axes, i, series(i), name, values[i], low[i], high[i], size=9)
             titles |= dict.fromkeys((f"mark-{i}-0", f"mark-{i}-1"), title)
         _rows(axes, names, label)
-        if whole:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        # More ticks, and long numbers run into each other.
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if not whole else "auto", integer=whole))
 
     return _drawn(draw, f"{label}, with intervals", width=5.4, height=0.9 + 0.38 * len(names))
 
@@ -384,7 +384,7 @@ def heat_map(
         if max(map(len, map(_short, columns)), default=0) > 2:
             for text in axes.get_xticklabels():
                 text.set(rotation=35, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(rows)), [_short(name) for name in rows])
+        axes.set_yticks(range(len(rows)), [_short(name, _LONGEST_OF_MANY) for name in rows])
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
