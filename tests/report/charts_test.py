@@ -86,7 +86,7 @@ def test_intervals_reach_from_low_to_high():
 def test_an_axis_of_ranks_has_whole_numbers():
     for whole in (False, True):
         figure = charts.intervals(
-            [2, 4], [1, 3], [3, 5], names=NAMES[:2], label="rank", whole=whole
+            [1, 2], [1, 2], [2, 3], names=NAMES[:2], label="rank", whole=whole
         )
         assert (">1.5<" in figure) != whole
 

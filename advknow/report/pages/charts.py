@@ -394,6 +394,7 @@ def heat_map(
 
     side = 0.52 if len(columns) <= _NUMBERED else 0.42
     # In inches: cells, the names beside or below them, the axis labels.
-    beside, below = (max((len(_short(n)) for n in names), default=0) for names in (rows, columns))
+    beside = max((len(_short(name, _LONGEST_OF_MANY)) for name in rows), default=0)
+    below = max((len(_short(name)) for name in columns), default=0)
     width, height = 0.8 + 0.075 * beside + side * len(columns), 0.9 + 0.06 * below
     return _drawn(draw, f"{label}: a matrix", width=width, height=height + 0.8 * side * len(rows))
