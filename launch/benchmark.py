@@ -147,18 +147,15 @@ def main() -> None:
 
 def _machine() -> dict[str, Any]:
     """Versions, cores and threads; PyTorch gets as many threads as XLA takes, all cores."""
-    import os
-
     from advknow.benchmark import stages
-    from advknow.runs.versions import versions
+    from advknow.runs.versions import usable_cores, versions
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found: dict[str, Any] = {**versions(), "usable_cores": cores, "command": app.command()}
+    found: dict[str, Any] = {**versions(), "command": app.command()}
     if stages.has_torch():
         import torch
 
         # A smoke run beside other processes would wait for its own threads.
-        torch.set_num_threads(1 if SMOKE.value else cores or 1)
+        torch.set_num_threads(1 if SMOKE.value else usable_cores())
         found |= {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
     return found
 

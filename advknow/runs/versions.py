@@ -11,14 +11,21 @@ from advknow.version import __version__
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
 
 
+def usable_cores() -> int:
+    """The cores that this process may run on; bound to some, fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def versions() -> dict[str, str]:
-    """Versions of advknow, Python and the packages; the devices and the number of cores."""
+    """Versions of advknow, Python and the packages; the devices, the cores this process may use."""
     device = jax.devices()[0]
     return {
         "advknow": __version__,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
         "device": f"{jax.device_count()} x {device.device_kind}",
-        "cores": str(os.cpu_count()),
+        "cores": str(usable_cores()),
         "platform": platform.platform(),
     }

@@ -143,7 +143,7 @@ def test_the_launcher_writes_rows_and_machine(tmp_path):
         assert {"stage", "model", "against", "ratio", "spread", "seconds"} <= set(row)
         assert row["against"] in done.stdout
     machine = json.loads((tmp_path / "rows-machine.json").read_text())
-    assert {"jax", "torch", "usable_cores", "command"} <= set(machine)
+    assert {"jax", "torch", "cores", "command"} <= set(machine)
 
 
 def test_a_wrong_stage_is_one_line(tmp_path):
