@@ -1,7 +1,9 @@
 """The experiments' picture: knowledge transfer against alpha1, alpha2², (alpha1*alpha2)²."""
 
 import pathlib
+from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -17,12 +19,9 @@ COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#7
 
 def experiment_figure(results: Results) -> Figure:
     """One panel a quantity that asks for one; a point a source, with its standard errors."""
-    panels = {name: how.panel for name, how in results.columns().items() if how.panel}
-    figure = Figure(figsize=(2.0 + 3.0 * len(panels), 4.0), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure, panels = _panels(results)
     correlations = results.correlations()
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (metric, label) in zip(all_axes, panels.items(), strict=True):
+    for metric, axes in panels.items():
         for row, colour in zip(results.rows, COLOURS * len(results.rows), strict=False):
             axes.errorbar(
                 row["knowledge_transfer"],
@@ -40,9 +39,46 @@ def experiment_figure(results: Results) -> Figure:
                 f"Pearson {found['pearson']:+.2f}, n = {found['n']}, p = {found['pearson_p']:.2f}",
                 fontsize=9,
             )
+    return _explained(figure, results, f"seed {results.seed}; bars: ± one standard error")
+
+
+def seeds_figure(found: Sequence[Results]) -> Figure:
+    """One panel a quantity that asks for one; a colour a source, a point a seed.
+
+    Args:
+      found: runs that differ in the seed alone (`advknow.report.seeds.check`).
+    """
+    first = found[0]
+    figure, panels = _panels(first)
+    for metric, axes in panels.items():
+        for i, colour in zip(range(len(first.rows)), COLOURS * len(first.rows), strict=False):
+            of = [results.rows[i] for results in found]
+            transfer = [row["knowledge_transfer"] for row in of]
+            values = [row[metric] for row in of]
+            axes.plot(transfer, values, "o", color=colour, label=of[0]["source"])
+        known = [results.correlations().get(metric) for results in found]
+        said = ", ".join("n/a" if one is None else f"{one['pearson']:+.2f}" for one in known)
+        axes.set_title(f"Pearson by seed {said}", fontsize=9)
+    seeds = ", ".join(str(results.seed) for results in found)
+    return _explained(figure, first, f"a point a seed ({seeds})")
+
+
+def _panels(results: Results) -> tuple[Figure, dict[str, Axes]]:
+    """An empty figure, and its axes by the quantity that each is to show."""
+    panels = {name: how.panel for name, how in results.columns().items() if how.panel}
+    figure = Figure(figsize=(2.0 + 3.0 * len(panels), 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, label in zip(all_axes, panels.values(), strict=True):
         axes.set_xlabel("knowledge transfer (test accuracy, %)")
         axes.set_ylabel(f"{label}   ({ARROWS[results.direction].replace('->', '→')})")
         axes.grid(alpha=0.25)
+    return figure, dict(zip(panels, all_axes, strict=True))
+
+
+def _explained(figure: Figure, results: Results, said: str) -> Figure:
+    """With zero in sight, a legend and a title."""
+    for axes in figure.axes:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     legend = figure.axes[-1].legend(
         title="source" if results.experiment == "adv2know" else "common classes",
@@ -54,8 +90,7 @@ def experiment_figure(results: Results) -> Figure:
     attack = results.settings["attack"]
     figure.suptitle(
         f"{TITLES.get(results.experiment, results.experiment)}  {results.preset}, "
-        f"{attack['name'].upper()} eps = {attack['eps']:g}, seed {results.seed}; bars: ± one "
-        "standard error",
+        f"{attack['name'].upper()} eps = {attack['eps']:g}, {said}",
         fontsize=10,
     )
     return figure

@@ -116,7 +116,9 @@ def aligned(rows: list[list[str]]) -> list[str]:
     return lines
 
 
-def _markdown(rows: list[list[str]]) -> list[str]:
+def in_markdown(rows: list[list[str]]) -> list[str]:
+    """The rows as a table of Markdown, the first row a heading."""
+
     def line(cells: list[str]) -> str:
         return "| " + " | ".join(cells) + " |"
 
@@ -272,13 +274,13 @@ def markdown(results: Results) -> str:
         [
             made_by,
             "",
-            *_render(results, _markdown),
+            *_render(results, in_markdown),
             "",
             " ".join(
                 [*notes(results), ABOVE_ONE_NOTE, poster.NOTES.get(results.experiment, "")]
             ).strip(),
             "",
-            *_render_chain(results, _markdown),
+            *_render_chain(results, in_markdown),
             "Correlation with knowledge transfer over the rows, two-sided exact permutation p:",
             "",
             *(f"- {line.strip()}" for line in _correlation_lines(results)),
