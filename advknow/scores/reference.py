@@ -1,5 +1,7 @@
 """Scores of features beside those of a reference model on the same examples."""
 
+import concurrent.futures
+
 import numpy as np
 
 from advknow.scores.given import check_not_constant, features_of
@@ -46,6 +48,10 @@ def cka(features: ArrayLike, reference: ArrayLike) -> float:
     return float(product / (np.linalg.norm(of_f) * np.linalg.norm(of_g)))
 
 
+def _ranks(f: np.ndarray, name: str) -> np.ndarray:
+    return centred_ranks(upper_correlations(f, name=name))
+
+
 def rsa(features: ArrayLike, reference: ArrayLike) -> float:
     """Representation similarity analysis (Dwivedi, Roig, CVPR 2019, section 3).
 
@@ -62,10 +68,9 @@ def rsa(features: ArrayLike, reference: ArrayLike) -> float:
         raise ValueError(
             f"features has {len(f)} examples; at least 3 are needed: pairs to compare."
         )
-    ranks = [
-        centred_ranks(upper_correlations(a, name=name))
-        for a, name in ((f, "features"), (g, "reference features"))
-    ]
+    # Sorting takes most of the time, and one core.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        ranks = list(pool.map(_ranks, (f, g), ("features", "reference features")))
     lengths = [np.linalg.norm(r) for r in ranks]
     if not all(lengths):
         raise ValueError("all pairs of examples are equally alike: no score is defined.")

@@ -11,6 +11,8 @@ import scipy.optimize
 import scipy.special
 import scipy.stats
 from sklearn.datasets import load_digits, load_iris
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import StratifiedKFold
 
 from advknow import scores
 from advknow.scores import pairs_of_examples
@@ -328,6 +330,37 @@ def test_constant_features_are_an_error_or_a_number(score):
             OF_FEATURES[score](CONSTANT, Y)
     else:
         assert np.isfinite(OF_FEATURES[score](CONSTANT, Y))
+
+
+def _probe_by_scikit_learn(features, labels, seed):
+    """A fit of its own for every fold and strength."""
+    features = np.asarray(features, np.float64)
+    most = min(5, np.bincount(labels).min())
+    folds = StratifiedKFold(most, shuffle=True, random_state=seed).split(features, labels)
+    right = np.zeros(3)
+    for train, test in folds:
+        mean = features[train].mean(axis=0)
+        scale = np.sqrt(np.mean((features[train] - mean) ** 2)) or 1.0
+        for i, strength in enumerate((1e-3, 1e-2, 1e-1)):
+            classifier = RidgeClassifier(strength * len(train))
+            classifier.fit((features[train] - mean) / scale, labels[train])
+            right[i] += (classifier.predict((features[test] - mean) / scale) == labels[test]).sum()
+    return right.max() / len(labels)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize("shape", [(83, 7), (60, 60), (61, 200), (30, 3)])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_probe_is_that_of_scikit_learn(shape, classes, seed):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(shape[0]) % classes
+    features = 100 + 3 * rng.normal(size=shape) + rng.normal(size=(classes, shape[1]))[labels]
+    found = scores.linear_probe(features, labels, seed=seed)
+    assert found == _probe_by_scikit_learn(features, labels, seed)
+    digits, of = load_digits(return_X_y=True)
+    if shape == (83, 7):
+        found = scores.linear_probe(digits[:500], of[:500], seed=seed)
+        assert found == _probe_by_scikit_learn(digits[:500], of[:500], seed)
 
 
 @pytest.mark.parametrize("score", OF_FEATURES)
