@@ -37,7 +37,7 @@ def main() -> None:
     answer = answers.chain(found)
     print(tables.wrapped(answer.sentence))
     print(report.text(found["chain"]))
-    print("\n".join([*tables.audit(found["audit"]), *answer.lines()]))
+    print("\n".join([*tables.hanging(tables.audit(found["audit"])), *answer.lines()]))
     if pair.WORKDIR.value is None or not app.is_main():
         return
     folder = pathlib.Path(pair.WORKDIR.value)

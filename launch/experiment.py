@@ -140,7 +140,8 @@ def main(experiment: str, usage: str, slips: Callable[[], dict[str, bool]] = lam
             figures.save(figures.experiment_figure(results), figure)
             pages.write(workdir)
         print(tables.text(results))
-        print("\n".join([*tables.audit(results.audit), *tables.findings(results.findings)]))
+        trust = [*tables.audit(results.audit), *tables.findings(results.findings)]
+        print("\n".join(tables.hanging(trust)))
         if not app.QUIET.value:
             print(tables.times(results))
         print("\n".join(answers.experiment(results, workdir).lines()))

@@ -38,6 +38,11 @@ class Shown(NamedTuple):
     correlated: bool = False
     panel: str = ""
 
+    @property
+    def in_words(self) -> str:
+        """Its name in sentences, which is the title where it has no other."""
+        return self.name or self.title
+
 
 class Quantity(NamedTuple):
     """What one measure gives to a row.

@@ -53,7 +53,7 @@ def _listed(parts: list[str]) -> str:
 
 def _verdict(results: Results) -> str:
     """What the correlations of the alphas with knowledge transfer say."""
-    names = {name: how.name or how.title for name, how in results.columns(table="alphas").items()}
+    names = {name: how.in_words for name, how in results.columns(table="alphas").items()}
     found = {name: c for name, c in results.correlations().items() if name in names}
     defined = {name: c for name, c in found.items() if c is not None}
     rows = len(results.rows)

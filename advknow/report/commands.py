@@ -26,8 +26,8 @@ def measured(found: Mapping[str, Any]) -> str:
         values = (found[direction].get(name) for direction in directions)
         rows.append([name, *(tables.number(value, 4) for value in values)])
     answer = tables.wrapped(answers.measure(found).sentence)
-    findings = tables.findings(found.get("findings", {}))
-    return "\n".join([answer, "", *tables.aligned(rows), *tables.audit(found["audit"]), *findings])
+    trust = [*tables.audit(found["audit"]), *tables.findings(found.get("findings", {}))]
+    return "\n".join([answer, "", *tables.aligned(rows), *tables.hanging(trust)])
 
 
 def record(found: Mapping[str, Any]) -> str:

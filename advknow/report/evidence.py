@@ -148,14 +148,15 @@ def _long(
     rows: Sequence[Row], heading: Sequence[str], cells: Callable[[Row], list[str]]
 ) -> list[str]:
     """A line a row, by scope within what the first cell names."""
-    order = {name: i for i, name in enumerate(dict.fromkeys(cells(row)[0] for row in rows))}
-    places = list(SCOPES)
-    rows = sorted(rows, key=lambda row: (order[cells(row)[0]], places.index(row["scope"])))
-    table, last = [list(heading)], None
+    found: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         name, *rest = cells(row)
-        table.append(["" if name == last else name, SCOPES[row["scope"]], *rest])
-        last = name
+        found.setdefault(name, {})[row["scope"]] = rest
+    table = [list(heading)]
+    for name, of_scope in found.items():
+        scopes = [scope for scope in SCOPES if scope in of_scope]
+        for scope in scopes:
+            table.append([name if scope == scopes[0] else "", SCOPES[scope], *of_scope[scope]])
     return tables.aligned(table)
 
 

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from advknow.experiments.results import Results
+from advknow.report import seeds
 from advknow.report.tables import ARROWS
 
 TITLES = {
@@ -59,8 +60,7 @@ def seeds_figure(found: Sequence[Results]) -> Figure:
         known = [results.correlations().get(metric) for results in found]
         said = ", ".join("n/a" if one is None else f"{one['pearson']:+.2f}" for one in known)
         axes.set_title(f"Pearson by seed {said}", fontsize=9)
-    seeds = ", ".join(str(results.seed) for results in found)
-    return _explained(figure, first, f"a point a seed ({seeds})")
+    return _explained(figure, first, f"a point a seed ({seeds.listed(found)})")
 
 
 def _panels(results: Results) -> tuple[Figure, dict[str, Axes]]:

@@ -39,13 +39,10 @@ def text(found: Mapping[str, Any]) -> str:
             rows.append([f"{number} {model}", *(tables.number(value, 3) for value in values)])
         lines += ["", *tables.aligned(rows)]
     undefined = [
-        tables.wrapped(
-            f"not defined: {row['part']}, {row['source']} to {row['target']}: {row['why']}",
-            hanging=2,
-        )
+        f"not defined: {row['part']}, {row['source']} to {row['target']}: {row['why']}"
         for row in found["undefined"]
     ]
-    return "\n".join([*lines, "", *undefined, *tables.audit(found["audit"])])
+    return "\n".join([*lines, "", *tables.hanging([*undefined, *tables.audit(found["audit"])])])
 
 
 def figure(found: Mapping[str, Any]) -> Figure:

@@ -39,9 +39,8 @@ def text(found: Mapping[str, Any]) -> str:
         tables.wrapped(f"  {found['titles'][s].ljust(width)}  {_brief(said)}", hanging=width + 4)
         for s, said in found["sentences"].items()
     ]
-    rest = [*left_out(found), *filter(None, [found["trust"]])]
-    rest = [*(tables.wrapped(line, hanging=2) for line in rest), *tables.audit(found["audit"])]
-    return "\n".join([*lines, "", *rest])
+    rest = [*left_out(found), *filter(None, [found["trust"]]), *tables.audit(found["audit"])]
+    return "\n".join([*lines, "", *tables.hanging(rest)])
 
 
 def _brief(sentence: str) -> str:

@@ -54,9 +54,12 @@ def markdown(found: Sequence[Results]) -> str:
 
 
 def _made_by(found: Sequence[Results]) -> str:
-    first = found[0]
-    seeds = ", ".join(str(results.seed) for results in found)
-    return f"{first.experiment} ({first.preset}), seeds {seeds}"
+    return f"{found[0].experiment} ({found[0].preset}), seeds {listed(found)}"
+
+
+def listed(found: Sequence[Results]) -> str:
+    """The seeds of the runs, with commas."""
+    return ", ".join(str(results.seed) for results in found)
 
 
 def _body(
@@ -64,7 +67,6 @@ def _body(
     layout: Callable[[list[list[str]]], list[str]],
     prose: Callable[[str], str],
 ) -> list[str]:
-    seeds = ", ".join(str(results.seed) for results in found)
     accuracy = _range([results.target["accuracy"] for results in found], 1)
     n = _range([row["n"] for results in found for row in results.rows], 0)
     return [
@@ -72,7 +74,9 @@ def _body(
         "",
         prose(f"{NOTE} Target accuracy {accuracy} %, n {n}."),
         "",
-        prose(f"Pearson's correlation with knowledge transfer, by seed ({seeds}), and its mean:"),
+        prose(
+            f"Pearson's correlation with knowledge transfer, by seed ({listed(found)}), and its mean:"
+        ),
         "",
         *layout(_correlations(found)),
     ]
@@ -115,9 +119,7 @@ def _ranges(found: Sequence[Results]) -> list[list[str]]:
 def _correlations(found: Sequence[Results]) -> list[list[str]]:
     """A line a quantity: its correlation of each seed with its p, and their mean."""
     of_seed = [results.correlations() for results in found]
-    titles = tables.BASELINES | {
-        name: how.name or how.title for name, how in found[0].columns().items()
-    }
+    titles = tables.correlated(found[0])
     table = [["", *(f"seed {results.seed}" for results in found), "mean"]]
     for name in of_seed[0]:
         known = [of.get(name) for of in of_seed]

@@ -63,7 +63,7 @@ def figure(results: dict[str, Any]) -> Figure:
     for axes, name, label in ((left, "alpha1", r"$\alpha_1$"), (middle, "alpha2", r"$\alpha_2$")):
         for direction, colour, arrow in (
             ("S_T", SOURCE_TO_TARGET, "S → T"),
-            ("T_S", TARGET_TO_SOURCE, "T→S"),
+            ("T_S", TARGET_TO_SOURCE, "T → S"),
         ):
             values = [row[f"{name}_{direction}"] for row in rows]
             axes.plot(scale, values, "o-", color=colour, label=arrow, markersize=4)

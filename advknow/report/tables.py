@@ -1,7 +1,7 @@
 """The results as the poster prints them, with n, standard errors and the poster's own figures."""
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from advknow.experiments.results import Results
@@ -93,6 +93,11 @@ def wrapped(text: str, hanging: int = 0) -> str:
     )
 
 
+def hanging(lines: Iterable[str]) -> list[str]:
+    """Each line `wrapped`, what goes on of it two spaces further in."""
+    return [wrapped(line, hanging=2) for line in lines]
+
+
 def aligned(rows: list[list[str]]) -> list[str]:
     """The rows as lines of text, columns below each other, the first row a heading.
 
@@ -125,8 +130,13 @@ def in_markdown(rows: list[list[str]]) -> list[str]:
     return [line(rows[0]), line(["---"] * len(rows[0])), *(line(row) for row in rows[1:])]
 
 
+def correlated(results: Results) -> dict[str, str]:
+    """What correlates with knowledge transfer, in words: by the names of `Results.correlations`."""
+    return BASELINES | {name: how.in_words for name, how in results.columns().items()}
+
+
 def _correlation_lines(results: Results) -> list[str]:
-    names = BASELINES | {name: how.name or how.title for name, how in results.columns().items()}
+    names = correlated(results)
     lines = []
     for name, found in results.correlations().items():
         if found is None:
@@ -207,7 +217,7 @@ def _render_chain(results: Results, layout: Callable[[list[list[str]]], list[str
 def audit(audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the audits found, a line a finding; one line where they found nothing."""
     lines = [
-        wrapped(f"audit: {name}: {finding['name']}: {finding['message']}", hanging=2)
+        f"audit: {name}: {finding['name']}: {finding['message']}"
         for name, found in audits.items()
         for finding in found["findings"]
     ]
@@ -217,7 +227,7 @@ def audit(audits: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def findings(found: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """What measurements say against their own alphas, a line a finding, by their names."""
     return [
-        wrapped(f"finding: {name}: {finding['name']}: {finding['message']}", hanging=2)
+        f"finding: {name}: {finding['name']}: {finding['message']}"
         for name, of_one in found.items()
         for finding in of_one
     ]

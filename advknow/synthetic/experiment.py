@@ -307,13 +307,14 @@ def run(
     # A step is short: each is kept.
     session = begin(workdir, settings, ends_with=ENDS_WITH, save_interval=0.0, stop=stop)
     folder = pathlib.Path(workdir)
-    if not (folder / ENDS_WITH).exists():
+    finished = (folder / ENDS_WITH).exists()
+    if not finished:
         session.journal.write("start", command=command)
     if data_file is None:
         data, networks = _prepared(config, session, progress)
         seconds["train"] = time.monotonic() - started
         started = time.monotonic()
-    if (folder / ENDS_WITH).exists():
+    if finished:
         return read(folder)
     found = session.unfinished.load("measure")
     rows, degenerate = measure_steps(

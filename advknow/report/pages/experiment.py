@@ -133,7 +133,7 @@ def _against(found: Results) -> tuple[Any, ...]:
     transfer = [row["knowledge_transfer"] for row in found.rows]
     errors = [row["knowledge_transfer_se"] for row in found.rows]
     correlations = found.correlations()
-    titles = tables.BASELINES | {n: how.name or how.title for n, how in found.columns().items()}
+    titles = tables.correlated(found)
     drawn = []
     for name, how in found.columns().items():
         if not how.panel:
