@@ -67,6 +67,7 @@ def _body(
     layout: Callable[[list[list[str]]], list[str]],
     prose: Callable[[str], str],
 ) -> list[str]:
+    seeds = listed(found)
     accuracy = _range([results.target["accuracy"] for results in found], 1)
     n = _range([row["n"] for results in found for row in results.rows], 0)
     return [
@@ -74,9 +75,7 @@ def _body(
         "",
         prose(f"{NOTE} Target accuracy {accuracy} %, n {n}."),
         "",
-        prose(
-            f"Pearson's correlation with knowledge transfer, by seed ({listed(found)}), and its mean:"
-        ),
+        prose(f"Pearson's correlation with knowledge transfer, by seed ({seeds}), and its mean:"),
         "",
         *layout(_correlations(found)),
     ]
