@@ -108,10 +108,10 @@ def _alignment(
     chosen = data.take_balanced(test, study.num_examples, seed=study.seed)
     x = jnp.asarray(chosen.pixels())
     u, v = (of_losses.input_gradients(one.model.bind(one.variables), x) for one in (of, towards))
-    cosine = float(of_losses.cosines(u, v).mean())
+    aligned = abs(float(of_losses.cosines(u, v).mean()))
     return [
         records.record(source, target, WEIGHT, alignment.weight, n=1, reference="0"),
-        records.record(source, target, ALIGNMENT, cosine**2, n=len(chosen), reference="0"),
+        records.record(source, target, ALIGNMENT, aligned, n=len(chosen), reference="0"),
     ]
 
 

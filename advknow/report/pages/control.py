@@ -67,7 +67,7 @@ def _terms(of: Mapping[str, Any]) -> Facts:
             ),
             (
                 "alignment",
-                "The square of the mean cosine of both input gradients, on test images of the "
+                "The mean cosine of both input gradients, without its sign, on test images of the "
                 "source's task: whether the pull did what it should.",
             ),
             ("probe, fine-tuned", "What a source teaches: accuracies on the target's test images."),

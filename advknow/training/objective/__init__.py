@@ -2,7 +2,7 @@
 
     cross_entropy()         E_x l(f(x), label)
     adversarial(attack=)    E_x l(f(x + delta(x)), label), delta raising l (Madry et al. 2018)
-    aligned(to=, weight=)   E_x l(f(x), label) - weight (E_x cos(g_f(x), g_to(x)))^2
+    aligned(to=, weight=)   E_x l(f(x), label) - weight |E_x cos(g_f(x), g_to(x))|
 
 Batch norm is in training mode in all that is done with f, the attack and g_f too: what they raise
 and compare is the function whose loss is descended, with this batch's statistics (the running ones

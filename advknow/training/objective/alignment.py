@@ -30,12 +30,14 @@ AGAINST = ("label", "prediction")
 def aligned(*, to: ApplyFn, weight: float, against: str = "label") -> Objective:
     """Cross-entropy, and input gradients that are aligned with a given model's, or kept from it.
 
-    Descends E_x l(f(x), label) - weight (E_x cos(g_f(x), g_to(x)))^2, the means over the batch. The
-    second term is the square of alpha1*alpha2 of both losses at eps -> 0 (see the module). It is a
-    square, because alpha2 and rho^2 are blind to the sign of the one map g for all inputs: a cosine
-    of -1 everywhere is alignment too, and a training away from `to` is to end at 0. It is the
-    square of the mean and not the mean of squares, because examples of both signs cancel in alpha2
-    and rho^2 as well. In batches of B it is larger by the cosines' variance / B.
+    Descends E_x l(f(x), label) - weight |E_x cos(g_f(x), g_to(x))|, the means over the batch. The
+    second term is alpha1*alpha2 of both losses at eps -> 0 (see the module). It is blind to the
+    sign, as alpha2 and rho^2 are for the one map g of all inputs: a cosine of -1 everywhere is
+    alignment too, and a training away from `to` is to end at 0. It is the length of the mean and
+    not the mean of lengths, because examples of both signs cancel in alpha2 and rho^2 as well. Its
+    slope does not vanish where there is no alignment yet, as that of its square would: models that
+    have nothing in common can be pulled together. In batches of B it is at least of the order of
+    the cosines' standard deviation / sqrt(B).
 
     The gradient goes through g_f to the parameters (a second derivative), none to `to`.
 
@@ -87,7 +89,7 @@ class _Aligned:
 
         gradients, (logits, batch_stats) = jax.grad(total, has_aux=True)(x)
         given = jax.lax.stop_gradient(input_gradients(to, x, to_labels))
-        alignment = jnp.mean(cosines(gradients, given)) ** 2
+        alignment = jnp.abs(jnp.mean(cosines(gradients, given)))
         return mean_loss(logits, labels) - weight * alignment, (logits, batch_stats)
 
     def _check(self, outputs: int, num_classes: int) -> None:
