@@ -300,25 +300,30 @@ def control(verdict: Mapping[str, Any]) -> Answer:
 _OF_CONTROL = (
     (*hypotheses.PRIMARY, title(hypotheses.PRIMARY)),
     (hypotheses.TRUTH, "", "points of the probe's accuracy"),
+    (*hypotheses.SOURCE_ACCURACY, "points of source accuracy"),
 )
 
 
 def _effect(
     group: Mapping[str, Any], weight: float, quantity: str, attack: str, name: str
 ) -> str | None:
-    """On the target that sources were pulled to, of the fewest labels."""
+    """On the target that sources were pulled to, of the fewest labels; or on the source's own."""
     rows = [
         row
         for row in group["effects"]
         if (row["quantity"], row["attack"], row["weight"]) == (quantity, attack, weight)
-        and row["target"] == group["to"]
+        and row["target"] in (group["to"], "")
         and row["reference"] in ("", PULLED)
     ]
     if not rows:
         return None
     row = min(rows, key=lambda row: str(row["labels"]))
     mean, low, high = _signed(row["mean"], row["low"], row["high"])
-    return f"{mean} {name}, from {low} to {high}, which {zero(row)}"
+    said = f"{mean} {name}, from {low} to {high}, which "
+    if quantity != hypotheses.SOURCE_ACCURACY.quantity:
+        return said + zero(row)
+    equal = hypotheses.equal(row["low"], row["high"])
+    return f"{said}is {'' if equal else 'not '}within {hypotheses.EQUAL:g} point of equal"
 
 
 def evidence_goes_on(found: Mapping[str, Any], workdir: str | pathlib.Path) -> str:

@@ -93,7 +93,7 @@ def test_seeds_of_one_number_differ_in_nothing_but_the_weight():
     of_seed = [source for source in studies.control().sources if source.seed == 1]
     for zoo in {source.zoo for source in of_seed}:
         assert len({source.drawn_as for source in of_seed if source.zoo == zoo}) == 1
-    assert len({source.drawn_as for source in studies.control().sources}) == 6
+    assert len({source.drawn_as for source in studies.control().sources}) == 12
     full = studies.full().sources
     assert [source.drawn_as for source in full] == [source.name for source in full]
 
