@@ -28,12 +28,12 @@ COMPARED = (STATIC, LOGME, CKA, PROBE)
 TRUTH, TUNED = "probe_accuracy", "fine_tuned_accuracy"
 LEVEL = 0.95
 
-# Of the control, at its largest weight less 0, on the target of the pull: PRIMARY and rho^2 rise; the
-# source's accuracy is equal, its interval within so many points of 0; and the question, asked to both
-# sides, is whether TRUTH at the fewest labels moves.
+# Of the control, at its largest weight less 0, on the target of the pull: PRIMARY and rho^2 rise;
+# the source's accuracy is equal, its interval within so many points of 0; and the question, asked
+# to both sides, is whether TRUTH at the fewest labels moves.
 EQUAL = 1.0
 
 
 def equal(low: float, high: float) -> bool:
     """Whether an interval of a difference of accuracies, in points, says that they are equal."""
-    return -EQUAL <= low and high <= EQUAL
+    return low >= -EQUAL and high <= EQUAL
