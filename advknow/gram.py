@@ -11,6 +11,7 @@ matrices travel. The linear algebra after that is of (d, m) matrices on the host
 the models; and no program holds a decomposition (XLA's CPU backend can hang on two of them).
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 from typing import Any, ClassVar, NamedTuple
@@ -33,7 +34,8 @@ NOISE = 16.0
 # Numbers of Jacobians converted to float64 and multiplied at once: they fit a cache.
 NUMBERS_AT_ONCE = 2**17
 # From so many multiplications on, several threads of BLAS gain. After smaller products they would
-# wait busily for the next, on the cores that compute the following batch's gradients.
+# wait busily for the next, on the cores that compute the following batch's gradients; of those
+# several are made at once, each by one thread.
 LARGE_PRODUCT = 2**24
 # On a device: enough for its parallel units, and 1 GiB in float64.
 NUMBERS_AT_ONCE_ON_DEVICE = 2**27
@@ -267,6 +269,11 @@ def _blas() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
+@functools.cache
+def _threads() -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(devices.usable_cores(), "products")
+
+
 def products_on_host(j_source: Any, j_target: Any, count: int) -> np.ndarray:
     """`products`, by BLAS: the Jacobians come to the host."""
     j_source, j_target = (j[:count] for j in devices.fetch((j_source, j_target)))
@@ -275,12 +282,21 @@ def products_on_host(j_source: Any, j_target: Any, count: int) -> np.ndarray:
     products = np.empty((size, rows, rows))
     # What stays in a cache from its conversion to its product.
     step = max(1, NUMBERS_AT_ONCE // (rows * n))
-    threads = 1 if rows * rows * n < LARGE_PRODUCT else None
-    with _blas().limit(limits=threads), np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, size, step):
-            part = slice(start, start + step)
-            both = np.concatenate([j_source[part], j_target[part]], axis=1, dtype=np.float64)
-            np.matmul(both, both.swapaxes(1, 2), out=products[part])
+    small = rows * rows * n < LARGE_PRODUCT
+
+    def multiply(examples: np.ndarray) -> None:
+        room = np.empty((step, rows, n))
+        for start in range(examples[0], examples[-1] + 1, step):
+            part = slice(start, min(start + step, examples[-1] + 1))
+            both = room[: part.stop - start]
+            both[:, :m], both[:, m:] = j_source[part], j_target[part]
+            with np.errstate(invalid="ignore", over="ignore"):
+                np.matmul(both, both.swapaxes(1, 2), out=products[part])
+
+    shares = np.array_split(np.arange(size), min(devices.usable_cores(), size) if small else 1)
+    with _blas().limit(limits=1 if small else None):
+        for _ in (_threads().map if len(shares) > 1 else map)(multiply, shares):
+            pass
     return products
 
 

@@ -13,6 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 
+from advknow import programs
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -34,9 +36,9 @@ def measured(fn: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
 
 
 def program(fn: Callable[..., Any], **options: Any) -> Any:
-    """`jax.jit` of `measured(fn)`: how everything that measures is compiled.
+    """`programs.program` of `measured(fn)`: how everything that measures is compiled.
 
     Args:
       fn: a pure function. **options: of `jax.jit`.
     """
-    return jax.jit(measured(fn), **options)
+    return programs.program(measured(fn), **options)

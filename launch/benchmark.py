@@ -148,7 +148,8 @@ def main() -> None:
 def _machine() -> dict[str, Any]:
     """Versions, cores and threads; PyTorch gets as many threads as XLA takes, all cores."""
     from advknow.benchmark import stages
-    from advknow.runs.versions import usable_cores, versions
+    from advknow.passes.devices import usable_cores
+    from advknow.runs.versions import versions
 
     found: dict[str, Any] = {**versions(), "command": app.command()}
     if stages.has_torch():

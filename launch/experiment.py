@@ -92,6 +92,11 @@ CHANGES: dict[str, tuple[Callable[..., Any], str]] = {
 }
 for _name, (_define, _help) in CHANGES.items():
     _define(_name, default=None, help=_help)
+COMPILE_AHEAD = flags.DEFINE_bool(
+    "compile_ahead",
+    True,
+    "Compile in the background what later stages need; no result depends on it.",
+)
 SET = flags.DEFINE_multi_string(
     "set",
     [],
@@ -133,6 +138,7 @@ def main(experiment: str, usage: str, slips: Callable[[], dict[str, bool]] = lam
             on_event=tensorboard.writer(workdir),
             strict=app.STRICT.value,
             memory_limit_gib=memory.LIMIT_GIB.value,
+            compile_ahead=COMPILE_AHEAD.value,
             **app.session(),
         )
         if app.is_main():

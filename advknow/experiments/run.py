@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from advknow import models
-from advknow.experiments import gallery, results, stages, tasks
+from advknow.experiments import ahead, gallery, results, stages, tasks
+from advknow.experiments.ahead import Ahead, Coming
 from advknow.experiments.config import ADDED, ExperimentConfig, Source
 from advknow.experiments.quantities import ALPHAS, QUANTITIES, Quantity, columns, shown
 from advknow.experiments.results import Results
@@ -31,19 +32,26 @@ from advknow.runs.gallery import save as save_gallery
 from advknow.runs.records import long_records
 from advknow.runs.session import Session, claim, session
 from advknow.runs.versions import versions
-from advknow.training import Evaluation, TrainConfig, evaluate
+from advknow.training import Evaluation, evaluate
 from advknow.typing import ApplyFn, PyTree, Sharding
 
 __all__ = ["NothingCorrectError", "run"]
 
 
 class _Run(NamedTuple):
-    """What all sources of a run share."""
+    """What all sources of a run share; `ahead` of them their programs are compiled."""
 
     setting: stages.Setting
     folder: pathlib.Path
     config: ExperimentConfig
     quantities: tuple[Quantity, ...]
+    ahead: Ahead
+
+    def wait(self, stage: str) -> None:
+        """For the programs of that stage, where they are compiled ahead."""
+        if self.ahead.pending(stage):
+            with self.setting.session.journal.stage("compile"):
+                self.ahead.wait(stage)
 
 
 class _Trained(NamedTuple):
@@ -75,34 +83,28 @@ def _model(name: str, parts: Parts, input_shape: tuple[int, ...], width: float) 
     )
 
 
-def _trained(
-    of: _Run,
-    name: str,
-    folder: pathlib.Path,
-    model: Model,
-    parts: Parts,
-    training: TrainConfig,
-    dataset: str,
-) -> _Trained:
+def _trained(of: _Run, coming: Coming, folder: pathlib.Path) -> _Trained:
     """The best variables by validation, or by test where the authors' slip is asked for."""
+    name, parts = coming.name, coming.parts
+    of.wait(f"train {name}")
     variables, _ = stages.trained(
         of.setting.session,
         folder,
         name,
-        model,
+        coming.model,
         parts.train,
         parts.test if of.config.checkpoint_on_test else parts.validation,
-        training=training,
+        training=coming.training,
         key=keys.of_stage(of.config.seed, f"train/{name}"),
-        augment=stages.augmentation(dataset, of.config.augment),
+        augment=stages.augmentation(coming.dataset, of.config.augment),
         metadata={
             "stage": name,
-            "dataset": dataset,
+            "dataset": coming.dataset,
             "class_names": list(parts.train.class_names),
             "seed": of.config.seed,
         },
     )
-    return _Trained(model, variables, parts)
+    return _Trained(coming.model, variables, parts)
 
 
 def _attacked(of: _Run, name: str, f: ApplyFn, x: np.ndarray, one_hot: np.ndarray) -> Attacked:
@@ -115,11 +117,13 @@ def _row(
     """Everything of one source: its "row", "audit", "records" and "findings"; what is kept."""
     config = of.config
     folder = stages.source_folder(of.folder, source.name)
-    model = _model(source.model, parts, on.x.shape[1:], source.width)
-    trained = _trained(of, source.name, folder, model, parts, source.training, source.task.dataset)
+    trained = _trained(of, _coming_source(source, parts), folder)
+    model = trained.model
+    of.wait(f"attack {source.name}")
     f_source = model.bind(trained.variables)
     audit = stages.audited(of.setting, source.name, f_source, on.x)
     attacked = _attacked(of, source.name, f_source, on.x, on.one_hot)
+    of.wait(f"measure {source.name}")
     measured = stages.measured(
         of.setting,
         source.name,
@@ -129,6 +133,7 @@ def _row(
         measures=of.quantities,
     )
     session = of.setting.session
+    of.wait(f"transfer {source.name}")
     accuracies = stages.transferred(session, config, source, model, trained.variables, target.parts)
     own = evaluate(model, trained.variables, parts.test, sharding=session.sharding)
     repeats = len(accuracies)
@@ -249,6 +254,7 @@ def run(
     quantities: tuple[Quantity, ...] = QUANTITIES,
     strict: bool = False,
     memory_limit_gib: float | None = None,
+    compile_ahead: bool = False,
     **how: Any,
 ) -> Results:
     """The whole experiment; writes config.json, results and checkpoints into the workdir.
@@ -261,6 +267,8 @@ def run(
       quantities: what is measured of every source, and how it is shown.
       strict: whether a finding of the audit (`advknow.check_model`) ends the run.
       memory_limit_gib: what a measuring program may take on a device (`memory.asked_batch_size`).
+      compile_ahead: compile what later stages need while earlier ones are at work, in a thread
+        (`advknow.experiments.ahead`); no result depends on it.
       **how: progress, save_interval, stop, on_event and num_devices, as in `runs.session.session`.
         No result depends on the devices beyond the rounding of sums. With several processes
         (`jax.distributed`) all call this with the same arguments and see the same workdir; the
@@ -301,31 +309,77 @@ def run(
     stages.tell_of_data(began, origins)
     attack, size = config.attack, config.attack_batch_size
     setting = stages.Setting(began, config.seed, attack.make(), attack.eps, size, strict)
-    of = _Run(setting, folder, config, quantities)
-    shape = target_parts.train.images.shape[1:]
-    target = _trained(
-        of,
-        "target",
-        folder / "target",
-        _model(config.target_model, target_parts, shape, config.target_width),
-        target_parts,
-        config.target_training,
-        config.target.dataset,
-    )
-    evaluation = evaluate(
-        target.model, target.variables, target_parts.test, sharding=began.sharding
-    )
+    of = _Run(setting, folder, config, quantities, Ahead())
+    target = _coming_target(of, target_parts)
+    coming = _coming(of, target, source_parts) if compile_ahead else []
+    with Ahead(coming) as compiling:
+        made = _results(of._replace(ahead=compiling), target, source_parts, settings, command)
+    if devices.is_main():
+        save_gallery(folder, made.kept)
+    return _written(made.results, folder, began)
+
+
+class _Found(NamedTuple):
+    """What a run found, and what is kept for its page."""
+
+    results: Results
+    kept: list[Carried]
+
+
+def _coming_target(of: _Run, parts: Parts) -> Coming:
+    config, shape = of.config, parts.train.images.shape[1:]
+    model = _model(config.target_model, parts, shape, config.target_width)
+    return Coming("target", model, parts, config.target_training, config.target.dataset)
+
+
+def _coming_source(source: Source, parts: Parts) -> Coming:
+    model = _model(source.model, parts, parts.train.images.shape[1:], source.width)
+    return Coming(source.name, model, parts, source.training, source.task.dataset)
+
+
+def _coming(of: _Run, target: Coming, sources: dict[str, Parts]) -> list[ahead.Stage]:
+    """The stages whose programs can be compiled while the target is trained; none is done yet."""
+    config, test = of.config, target.parts.test
+    batch = min(config.attack_batch_size, config.num_examples or len(test), len(test))
+    x = test.pixels(np.arange(batch))
+    found = ahead.of_target(of.setting, target, x)
+    for source in config.sources:
+        if of.setting.session.unfinished.load(f"row {source.name}") is None:
+            found += ahead.of_source(
+                of.setting,
+                config,
+                source,
+                _coming_source(source, sources[source.name]),
+                target,
+                x,
+                measures=of.quantities,
+                trained=stages.is_trained(stages.source_folder(of.folder, source.name)),
+            )
+    return found
+
+
+def _results(
+    of: _Run,
+    coming: Coming,
+    sources: dict[str, Parts],
+    settings: dict[str, Any],
+    command: str,
+) -> _Found:
+    config, began, parts = of.config, of.setting.session, coming.parts
+    target = _trained(of, coming, of.folder / "target")
+    evaluation = evaluate(target.model, target.variables, parts.test, sharding=began.sharding)
     indices = tasks.chosen(
         evaluation.correct,
         config.num_examples,
         seed=config.seed,
         cure="train it longer (--epochs) or on more classes",
     )
-    x = target_parts.test.pixels(indices)
-    one_hot = np.eye(len(target_parts.class_names))[target_parts.test.labels[indices]]
+    x = parts.test.pixels(indices)
+    one_hot = np.eye(len(parts.class_names))[parts.test.labels[indices]]
+    of.wait("attack target")
     on = _attacked(of, "target", target.model.bind(target.variables), x, one_hot)
-    audits = {"target": stages.audited(setting, "target", on.f, x)}
-    both = _sources(of, source_parts, target, on)
+    audits = {"target": stages.audited(of.setting, "target", on.f, x)}
+    both = _sources(of, sources, target, on)
     of_sources = {name: made for name, (made, _) in both.items()}
     found = Results(
         experiment=config.experiment,
@@ -341,12 +395,10 @@ def run(
         audit={**audits, **{name: made["audit"] for name, made in of_sources.items()}},
         findings={name: made["findings"] for name, made in of_sources.items()},
         records=[record for made in of_sources.values() for record in made["records"]],
-        shown=shown(quantities),
+        shown=shown(of.quantities),
     )
     began.journal.write("end")
-    if devices.is_main():
-        save_gallery(folder, [kept for _, kept in both.values()])
-    return _written(found, folder, began)
+    return _Found(found, [kept for _, kept in both.values()])
 
 
 def _written(found: Results, folder: pathlib.Path, began: Session) -> Results:

@@ -104,15 +104,18 @@ def _told(session: Session, stage: str):
     return tell
 
 
+def is_trained(folder: pathlib.Path) -> bool:
+    """Whether the folder is a checkpoint."""
+    return (folder / checkpoints.METADATA_FILE).exists()
+
+
 def finished_checkpoint(folder: pathlib.Path) -> tuple[Model, PyTree, dict[str, Any]] | None:
     """The model, variables and metadata of the checkpoint in the folder, None where there is none.
 
     Raises:
       ValueError: it is damaged.
     """
-    if not (folder / checkpoints.METADATA_FILE).exists():
-        return None
-    return checkpoints.restore_model(folder)
+    return checkpoints.restore_model(folder) if is_trained(folder) else None
 
 
 def trained(

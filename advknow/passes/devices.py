@@ -7,6 +7,7 @@ processes (`jax.distributed`) each has the whole data and places its part; what 
 host is the same on all.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -107,6 +108,13 @@ def fetch(tree: PyTree) -> PyTree:
 def local(tree: PyTree) -> PyTree:
     """The arrays of a pytree on this process's own default device."""
     return jax.tree.map(lambda array: jnp.asarray(np.asarray(array)), tree)
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on; bound to some, fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def is_main() -> bool:

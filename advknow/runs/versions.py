@@ -1,21 +1,14 @@
 """What a number depends on beside the code: versions and the machine."""
 
-import os
 import platform
 from importlib import metadata
 
 import jax
 
+from advknow.passes.devices import usable_cores
 from advknow.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint")
-
-
-def usable_cores() -> int:
-    """The cores that this process may run on; bound to some, fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

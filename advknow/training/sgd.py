@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from advknow import precision
+from advknow import precision, programs
 from advknow.passes import devices, keys
 from advknow.training.config import TrainConfig
 from advknow.training.forward import Forward
@@ -67,7 +67,7 @@ def _products(matmul_precision: str) -> Any:
 
 
 @functools.partial(
-    jax.jit,
+    programs.program,
     static_argnames=(
         "forward",
         "momentum",

@@ -1,6 +1,7 @@
 """What has hung must finish: batched LAPACK calls on two cores, PyTorch's callbacks on one.
 
 The first: jaxlib 0.10.0 to 0.10.2, `advknow.attacks.singular`. The second: `advknow.models.host`.
+What has not, and a campaign alone tries: an experiment that compiles in a thread while it works.
 """
 
 import os
@@ -56,7 +57,16 @@ distance = advknow.matching.gradient_matching(f_source=f, f_target=g, x=x).dista
 assert record.n == 128 and 0 < record.alpha1 < 1 and distance > 0, (record, distance)
 print("finished")
 """
-PROGRAMS = {"lapack": PROGRAM, "torch": TORCH}
+AHEAD = """
+import tempfile
+from tiny_run import tiny_run
+from advknow.experiments.run import run
+
+rows = run(tiny_run(), tempfile.mkdtemp(), compile_ahead=True).rows
+assert len(rows) == 2 and all(0 < row["alpha1"] for row in rows), rows
+print("finished")
+"""
+PROGRAMS = {"lapack": PROGRAM, "torch": TORCH, "ahead": AHEAD}
 
 
 @pytest.mark.parametrize("attempt", range(3))

@@ -45,7 +45,7 @@ PROCESSES = (
 # From the ground up: each floor may import those before it, and its own.
 FLOORS = (
     ("typing", "version"),
-    ("validate", "precision"),
+    ("validate", "programs", "precision"),
     ("passes",),
     ("losses",),
     ("inner_product",),

@@ -1,0 +1,106 @@
+"""Programs compiled ahead of their stages: the same results, and what can go wrong beside them."""
+
+import json
+import threading
+
+import jax
+import numpy as np
+import pytest
+from tiny_run import tiny_run
+
+from advknow.experiments import ahead
+from advknow.experiments.ahead import Ahead
+from advknow.experiments.run import run
+from advknow.runs.unfinished import StoppedError
+
+
+def running():
+    return [thread for thread in threading.enumerate() if thread.name == ahead.NAME]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """The workdirs of one run without and with, and the programs that the main thread compiled."""
+    folders, compiled = [], {}
+    for compile_ahead in (False, True):
+        jax.clear_caches()
+        found = compiled[compile_ahead] = []
+        main = threading.get_ident()
+
+        def listen(event, duration, found=found, main=main, **about):
+            if event == "/jax/core/compile/backend_compile_duration":
+                found.append((threading.get_ident() == main, about["fun_name"][4:-1]))
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        folders.append(tmp_path_factory.mktemp("run"))
+        run(tiny_run(), folders[-1], compile_ahead=compile_ahead)
+        jax.monitoring.unregister_event_duration_listener(listen)
+    return *folders, compiled
+
+
+def test_results_are_the_same_to_the_last_bit(both):
+    without, with_it, _ = both
+    one, two = (json.loads((folder / "results.json").read_text()) for folder in (without, with_it))
+    for found in (one, two):
+        del found["seconds"]
+    assert one == two
+    assert (without / "records.csv").read_bytes() == (with_it / "records.csv").read_bytes()
+    assert not running()
+
+
+def test_no_program_is_compiled_twice_and_the_large_ones_ahead(both):
+    compiled = both[-1]
+    (_, plain), (_, beside) = compiled.items()
+    assert all(main for main, _ in plain)
+    names = [name for main, name in beside if not main]
+    # Of both sources and the target, whose own training begins at once.
+    assert sorted(names).count("_step") >= 4
+    for name in ("step", "outputs", "_features", "_loss_and_gradient", "_jacobians"):
+        assert name in names, names
+    large = {"step", "_step", "outputs", "_features", "_loss_and_gradient", "_jacobians", "_sums"}
+
+    def count(found):
+        return sorted(name for _, name in found if name in large)
+
+    assert count(beside) == count(plain)
+
+
+def test_an_error_in_a_rehearsal_is_left_to_its_stage():
+    ran = []
+
+    def fail():
+        raise ValueError("of a rehearsal")
+
+    with Ahead([("first", fail), ("second", lambda: ran.append(1))]) as compiling:
+        compiling.wait("first")
+        compiling.wait("second")
+        compiling.wait("of no rehearsal")
+        assert not compiling.pending("first")
+    assert ran == [1]
+
+
+def test_what_is_not_begun_when_the_run_ends_is_left():
+    go, begun, ran = threading.Event(), threading.Event(), []
+
+    def first():
+        begun.set()
+        go.wait()
+
+    stages = [("first", first), ("second", lambda: ran.append(1))]
+    with Ahead(stages) as compiling:
+        begun.wait()
+        assert compiling.pending("first")
+        assert compiling.pending("second")
+        # The run ends while the first is at work.
+        threading.Timer(0.05, go.set).start()
+    assert not ran
+    assert not running()
+
+
+def test_a_run_that_is_stopped_or_fails_leaves_no_thread(tmp_path):
+    asked = iter([False] * 3)
+    with pytest.raises(StoppedError):
+        run(tiny_run(), tmp_path / "stopped", compile_ahead=True, stop=lambda: next(asked, True))
+    assert not running()
+    found = run(tiny_run(), tmp_path / "stopped", compile_ahead=True)
+    assert np.isfinite(found.rows[0]["alpha1"])
