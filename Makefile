@@ -35,8 +35,9 @@ test: $(VENV)/installed
 campaign: $(VENV)/installed
 	$(BIN)/python -m pytest -m campaign
 	$(BIN)/python tests/processes/kill_campaign.py --kills=20
-	$(BIN)/python tests/processes/deadlock_campaign.py --runs=50
-	$(BIN)/python tests/processes/deadlock_campaign.py --runs=50 --program=torch
+	PYTHONPATH=tests $(BIN)/python tests/processes/deadlock_campaign.py --runs=50
+	PYTHONPATH=tests $(BIN)/python tests/processes/deadlock_campaign.py --runs=50 --program=torch
+	PYTHONPATH=tests $(BIN)/python tests/processes/deadlock_campaign.py --runs=50 --program=ahead
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ Without a cache of programs a run's start spends a third of its time in the comp
 one core busy. Results do not depend on it: the programs are those that the stages call.
 """
 
+import collections
 import dataclasses
 import functools
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from advknow import programs
+from advknow import precision, programs
 from advknow.experiments import stages
 from advknow.experiments.config import ExperimentConfig, Source
 from advknow.experiments.quantities import Quantity
@@ -42,7 +43,8 @@ class Ahead:
     """
 
     def __init__(self, stages: Sequence[Stage] = ()):
-        self._stages = stages
+        self._stages = collections.deque(stages)
+        self._products = precision.chosen()
         self._over = {name: threading.Event() for name, _ in stages}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=NAME)
@@ -65,8 +67,12 @@ class Ahead:
             self._over[name].wait()
 
     def _run(self) -> None:
-        with programs.rehearsal(stopped=self._stopped.is_set):
-            for name, run in self._stages:
+        # A precision that the caller has chosen holds in its own thread only.
+        products = jax.default_matmul_precision(self._products)
+        with products, programs.rehearsal(stopped=self._stopped.is_set):
+            while self._stages:
+                # What a stage holds is let go with it.
+                name, run = self._stages.popleft()
                 try:
                     if not self._stopped.is_set():
                         run()

@@ -268,7 +268,8 @@ def run(
       strict: whether a finding of the audit (`advknow.check_model`) ends the run.
       memory_limit_gib: what a measuring program may take on a device (`memory.asked_batch_size`).
       compile_ahead: compile what later stages need while earlier ones are at work, in a thread
-        (`advknow.experiments.ahead`); no result depends on it.
+        (`advknow.experiments.ahead`), where there are one device and several cores; no result
+        depends on it.
       **how: progress, save_interval, stop, on_event and num_devices, as in `runs.session.session`.
         No result depends on the devices beyond the rounding of sums. With several processes
         (`jax.distributed`) all call this with the same arguments and see the same workdir; the
@@ -311,7 +312,8 @@ def run(
     setting = stages.Setting(began, config.seed, attack.make(), attack.eps, size, strict)
     of = _Run(setting, folder, config, quantities, Ahead())
     target = _coming_target(of, target_parts)
-    coming = _coming(of, target, source_parts) if compile_ahead else []
+    able = began.sharding is None and devices.usable_cores() > 1
+    coming = _coming(of, target, source_parts) if compile_ahead and able else []
     with Ahead(coming) as compiling:
         made = _results(of._replace(ahead=compiling), target, source_parts, settings, command)
     if devices.is_main():

@@ -11,6 +11,7 @@ from tiny_run import tiny_run
 from advknow.experiments import ahead
 from advknow.experiments.ahead import Ahead
 from advknow.experiments.run import run
+from advknow.passes import devices
 from advknow.runs.unfinished import StoppedError
 
 
@@ -33,7 +34,9 @@ def both(tmp_path_factory):
 
         jax.monitoring.register_event_duration_secs_listener(listen)
         folders.append(tmp_path_factory.mktemp("run"))
-        run(tiny_run(), folders[-1], compile_ahead=compile_ahead)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(devices, "usable_cores", lambda: 2)
+            run(tiny_run(), folders[-1], compile_ahead=compile_ahead)
         jax.monitoring.unregister_event_duration_listener(listen)
     return *folders, compiled
 

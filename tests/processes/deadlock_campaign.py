@@ -1,13 +1,13 @@
 """A program that could hang, many times, each in a new process on two cores.
 
-    python tests/processes/deadlock_campaign.py --runs=50
-    python tests/processes/deadlock_campaign.py --runs=50 --program=torch
+    PYTHONPATH=tests python tests/processes/deadlock_campaign.py --runs=50
+    PYTHONPATH=tests python tests/processes/deadlock_campaign.py --runs=50 --program=torch
 
 lapack: all attacks of two models of ten outputs; jaxlib 0.10.0 to 0.10.2 hang where one program
 holds two batched LAPACK calls. torch: PGD, alphas and the gradient matching distance of two PyTorch
-modules, whose callbacks share XLA's threads. ahead: a small experiment with `compile_ahead`, without
-a cache of programs. A run that has not finished after `--limit` seconds is
-counted as a hang. Prints each run's seconds, and how many hung.
+modules, whose callbacks share XLA's threads. ahead: a small experiment with `compile_ahead`,
+without a cache of programs. A run that has not finished after `--limit` seconds is counted as a
+hang. Prints each run's seconds, and how many hung.
 """
 
 import os

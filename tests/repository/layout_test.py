@@ -41,6 +41,7 @@ PROCESSES = (
     "every_pair.py",
     "torch_adapter.py",
     "ranker_peer.py",
+    "parts.py",
 )
 # From the ground up: each floor may import those before it, and its own.
 FLOORS = (
