@@ -14,6 +14,7 @@ the models; and no program holds a decomposition (XLA's CPU backend can hang on 
 import concurrent.futures
 import dataclasses
 import functools
+import threading
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import threadpoolctl
 
-from advknow import inner_product, losses, precision
+from advknow import inner_product, losses, precision, programs
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
 from advknow.passes import Batch, Need, Shapes, devices
@@ -34,8 +35,8 @@ NOISE = 16.0
 # Numbers of Jacobians converted to float64 and multiplied at once: they fit a cache.
 NUMBERS_AT_ONCE = 2**17
 # From so many multiplications on, several threads of BLAS gain. After smaller products they would
-# wait busily for the next, on the cores that compute the following batch's gradients; of those
-# several are made at once, each by one thread.
+# wait busily for the next, on the cores that compute the following batch's gradients: a smaller
+# product is made by one thread, and several products at once.
 LARGE_PRODUCT = 2**24
 # On a device: enough for its parallel units, and 1 GiB in float64.
 NUMBERS_AT_ONCE_ON_DEVICE = 2**27
@@ -269,6 +270,11 @@ def _blas() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
+# The limit is the process's: of two that overlap the first to end would lift the other's, and the
+# last would leave the first's for good.
+_LIMITED = threading.Lock()
+
+
 @functools.cache
 def _threads() -> concurrent.futures.ThreadPoolExecutor:
     return concurrent.futures.ThreadPoolExecutor(devices.usable_cores(), "products")
@@ -294,13 +300,13 @@ def products_on_host(j_source: Any, j_target: Any, count: int) -> np.ndarray:
                 np.matmul(both, both.swapaxes(1, 2), out=products[part])
 
     shares = np.array_split(np.arange(size), min(devices.usable_cores(), size) if small else 1)
-    with _blas().limit(limits=1 if small else None):
+    with _LIMITED, _blas().limit(limits=1 if small else None):
         for _ in (_threads().map if len(shares) > 1 else map)(multiply, shares):
             pass
     return products
 
 
-@jax.jit
+@programs.program
 def _products_on_device(j_source: Array, j_target: Array) -> Array:
     both = jnp.concatenate([j_source, j_target], axis=1)
 

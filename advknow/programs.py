@@ -1,10 +1,9 @@
 """Compiled functions, and a rehearsal that compiles them before they are needed.
 
 `program(fn)` is `jax.jit(fn)`. Within `rehearsal()` a call of one from this thread compiles it for
-its arguments, executes nothing, and returns arbitrary numbers of the right shapes. So a stage need
-not say of which programs it is made: it is run on a batch of its own data, in a thread, while
-something else computes, and when its turn comes its programs are there. What a rehearsal returns
-means nothing.
+its arguments, does not execute it, and returns ones of the right shapes. So a stage need not say of
+which programs it is made: it is run on a batch of its own data, in a thread, while something else
+computes, and when its turn comes its programs are there. What a rehearsal returns means nothing.
 """
 
 import contextlib
@@ -64,7 +63,7 @@ class Program:
         with rehearsal(None):
             lowered = self._compiled.lower(*args, **kwargs)
             lowered.compile()
-        return jax.tree.map(_arbitrary, lowered.out_info)
+        return jax.tree.map(_ones, lowered.out_info)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._compiled, name)
@@ -75,13 +74,13 @@ def program(fn: Callable[..., Any], **options: Any) -> Program:
     return Program(jax.jit(fn, **options))
 
 
-def _traced(tree: PyTree) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+def _traced(arguments: PyTree) -> bool:
+    """Whether the call is part of another program, by its arguments or without any."""
+    leaves = (jnp.zeros(()), *jax.tree.leaves(arguments))
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
-def _arbitrary(spec: Any) -> Any:
-    """Numbers of a shape and dtype, above 0 and true, and the same of every example of a batch."""
+def _ones(spec: Any) -> Any:
     if jnp.issubdtype(spec.dtype, jax.dtypes.prng_key):
         return jax.random.split(jax.random.key(0), spec.shape)
-    drawn = np.random.default_rng(0).uniform(0.5, 1.5, spec.shape[1:])
-    return jax.device_put(np.broadcast_to(drawn, spec.shape).astype(spec.dtype))
+    return jax.device_put(np.ones(spec.shape, spec.dtype))

@@ -1,5 +1,7 @@
 """The Gram matrices of Jacobians: exact float64, whatever part of the batch is multiplied at once."""
 
+import concurrent.futures
+
 import chex
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ import threadpoolctl
 from absl.testing import parameterized
 
 from advknow import gram, losses, matching
+from advknow.passes import devices
 from advknow.passes.apply_fn import as_pytree
 
 N, M, D, INPUTS = 60, 3, 4, 700
@@ -44,6 +47,25 @@ class RoutesTest(chex.TestCase):
         found = route(jnp.asarray(j_source, dtype), jnp.asarray(j_target, dtype), count)
         assert found.dtype == np.float64
         np.testing.assert_array_equal(found, both @ both.swapaxes(1, 2))
+
+    @parameterized.product(cores=(1, 2, 7), count=(1, 5, N))
+    def test_shares_of_several_threads_are_the_whole(self, cores, count):
+        _, _, j_source, j_target = _setting()
+        both = np.concatenate([j_source, j_target], axis=1)[:count]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(devices, "usable_cores", lambda: cores)
+            patch.setattr(gram, "NUMBERS_AT_ONCE", 2 * (M + D) * INPUTS)
+            found = gram.products_on_host(j_source, j_target, count)
+        np.testing.assert_array_equal(found, both @ both.swapaxes(1, 2))
+
+    def test_two_at_once_leave_the_number_of_threads_of_blas(self):
+        """The limit is the process's."""
+        before = gram._blas().info()
+        _, _, j_source, j_target = _setting()
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for _ in range(50):
+                list(pool.map(lambda _: gram.products_on_host(j_source, j_target, N), range(2)))
+        assert gram._blas().info() == before
 
     @parameterized.parameters(1, 3 * (M + D) * INPUTS, 2**30)
     def test_in_parts_on_the_device(self, numbers_at_once):

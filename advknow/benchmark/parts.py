@@ -62,9 +62,7 @@ def _singular(setting: Setting) -> dict[str, Callable[[], Any]]:
     return {
         "singular: both Jacobians": lambda: bare.jacobians(f_source, f_target, x),
         "singular: products on the host": lambda: gram.products(j_source, j_target, len(x)),
-        "singular: Gram matrices, all": lambda: gram.of_batch(
-            f_source, f_target, x, len(x), **how
-        ),
+        "singular: Gram matrices, all": lambda: gram.of_batch(f_source, f_target, x, len(x), **how),
         "singular: attacks from them": lambda: gram.source_attacks(found),
     }
 

@@ -54,8 +54,10 @@ def responses(records: Iterable[Record]) -> dict[str, Any]:
     Returns:
       {"level", "groups": [{"zoo", "to": target that sources were pulled to, "seeds", "weights",
       "values": rows of every quantity on every target by weight, "effects": rows of its difference
-      to weight 0 of the same seed}]}. A row says quantity, attack, labels, target ("" of the
-      source's own images), reference ("pulled to", "others", "" for none), weight, mean, low, high.
+      to weight 0 of the same seed, "contrasts": rows of the difference of both truths' effects on
+      that target and on the mean of the others}]}. A row says quantity, attack, labels, target (""
+      of the source's own images and of contrasts), reference ("pulled to", "others", "" for none),
+      weight, mean, low, high.
 
     Raises:
       ValueError: no weights, fewer than two seeds, a source or a value that lacks.
@@ -80,6 +82,7 @@ def _group(zoo: str, records: Sequence[Record]) -> Row:
             f"zoo {zoo} has seeds {seeds} and weights {weights}; two seeds and 0 needed."
         )
     values, effects = [], []
+    moved: dict[Quantity, dict[str, np.ndarray]] = collections.defaultdict(dict)
     for name, of_source in _watched(records).items():
         sources = [source_at.get((weight, seed), "") for weight in weights for seed in seeds]
         found = [of_source.get(source, []) for source in sources]
@@ -89,6 +92,8 @@ def _group(zoo: str, records: Sequence[Record]) -> Row:
         table = np.mean(np.asarray(found, float), axis=-1).reshape(len(weights), len(seeds))
         said = dict(zip(("quantity", "attack", "labels", "target", "reference"), name, strict=True))
         base = table[weights.index(0.0)]
+        if said["quantity"] in (TRUTH, TUNED):
+            moved[Quantity(*name[:3])][said["target"]] = table - base
         for weight, at in zip(weights, table, strict=True):
             values.append({**said, "weight": weight, **_interval(at)})
             if weight != 0:
@@ -100,7 +105,19 @@ def _group(zoo: str, records: Sequence[Record]) -> Row:
         "weights": weights,
         "values": values,
         "effects": effects,
+        "contrasts": [
+            {**quantity._asdict(), "target": "", "reference": "", "weight": weight, **_interval(at)}
+            for quantity, by_target in moved.items()
+            for weight, at in zip(weights, _contrast(by_target, to), strict=True)
+            if weight != 0 and len(by_target) > 1
+        ],
     }
+
+
+def _contrast(by_target: dict[str, np.ndarray], to: str) -> np.ndarray:
+    """What is moved on the target of the pull less the mean of the others, by weight and seed."""
+    others = [moved for target, moved in by_target.items() if target != to]
+    return by_target[to] - (np.mean(others, axis=0) if others else 0.0)
 
 
 def _seed(source: str) -> int:

@@ -11,23 +11,26 @@ one core busy. Results do not depend on it: the programs are those that the stag
 import collections
 import dataclasses
 import functools
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from advknow import precision, programs
-from advknow.experiments import stages
-from advknow.experiments.config import ExperimentConfig, Source
+from advknow import data, precision, programs
+from advknow.experiments import stages, tasks
+from advknow.experiments.config import ExperimentConfig
 from advknow.experiments.quantities import Quantity
 from advknow.experiments.stages import Attacked, Setting
 from advknow.experiments.tasks import Parts
 from advknow.models import Model
-from advknow.passes import keys
 from advknow.runs.session import session
-from advknow.training import TrainConfig, fit
+from advknow.training import TrainConfig, predict, sgd
+from advknow.training.forward import WholeModel
+from advknow.training.state import create_state
 
 NAME = "compile ahead"
 
@@ -40,22 +43,26 @@ class Ahead:
     Args:
       stages: what is run in the rehearsal, by the name under which it is waited for. An error in
         one ends it: the stage itself will meet what there is to tell.
+      stop: asked while `wait` waits; when it returns True, `wait` returns.
     """
 
-    def __init__(self, stages: Sequence[Stage] = ()):
+    def __init__(self, stages: Sequence[Stage] = (), *, stop: Callable[[], bool] = lambda: False):
         self._stages = collections.deque(stages)
         self._products = precision.chosen()
         self._over = {name: threading.Event() for name, _ in stages}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=NAME)
+        self._stop, self._stopped = stop, threading.Event()
+        self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
 
     def __enter__(self) -> "Ahead":
         self._thread.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._stopped.set()
-        self._thread.join()
+        # A program that is being compiled cannot be left; whoever wants to end at once need not
+        # wait for it.
+        if kind is not KeyboardInterrupt:
+            self._thread.join()
 
     def pending(self, name: str) -> bool:
         """Whether the rehearsal of that name is not over."""
@@ -63,31 +70,34 @@ class Ahead:
 
     def wait(self, name: str) -> None:
         """Returns when the rehearsal of that name is over; at once where there is none."""
-        if name in self._over:
-            self._over[name].wait()
+        while self.pending(name) and not self._stop():
+            self._over[name].wait(timeout=0.2)
 
     def _run(self) -> None:
-        # A precision that the caller has chosen holds in its own thread only.
-        products = jax.default_matmul_precision(self._products)
-        with products, programs.rehearsal(stopped=self._stopped.is_set):
-            while self._stages:
-                # What a stage holds is let go with it.
-                name, run = self._stages.popleft()
-                try:
-                    if not self._stopped.is_set():
-                        run()
-                except Exception:
-                    pass
-                finally:
-                    self._over[name].set()
+        try:
+            # A precision that the caller has chosen holds in its own thread only.
+            products = jax.default_matmul_precision(self._products)
+            with products, programs.rehearsal(stopped=self._stopped.is_set):
+                while self._stages and not self._stopped.is_set():
+                    self._rehearse(*self._stages.popleft())
+        finally:
+            for event in self._over.values():
+                event.set()
+
+    def _rehearse(self, name: str, run: Callable[[], Any]) -> None:
+        try:
+            run()
+        except Exception:
+            logging.getLogger(__name__).debug("the rehearsal of %s ended", name, exc_info=True)
+        self._over[name].set()
 
 
 @dataclasses.dataclass(frozen=True)
 class Coming:
-    """A model and data of a run before they are what they will be.
+    """A model that is to be trained.
 
     Attributes:
-      name: of its stages. model: untrained. parts: its images. training: its settings.
+      name: of its stages. model: the architecture. parts: its images. training: its settings.
       dataset: of its augmentation.
     """
 
@@ -99,13 +109,33 @@ class Coming:
 
     @functools.cached_property
     def variables(self) -> Any:
-        """Of the model's shapes."""
+        """Variables of the model, of no training."""
         return self.model.init(jax.random.key(0))
 
 
 def _nowhere(of: Setting) -> Setting:
     """The setting of stages of which nothing is kept, told or refused."""
-    return of._replace(session=session(None, ends_with=""), strict=False)
+    kept_nowhere = session(None, ends_with="")._replace(sharding=of.session.sharding)
+    return of._replace(session=kept_nowhere, strict=False)
+
+
+def _one_step(config: ExperimentConfig, of: Coming) -> None:
+    """A step of the training, and the model's predictions as after each epoch."""
+    training, train = of.training, of.parts.train
+    size = min(training.batch_size, len(train))
+    state = create_state(
+        of.variables["params"], of.variables.get("batch_stats", {}), training, jax.random.key(0)
+    )
+    augment = stages.augmentation(of.dataset, config.augment)
+    sgd.take_step(
+        state,
+        {},
+        jax.device_put((train.images[:size], train.labels[:size].astype(np.int32))),
+        (jnp.float32(training.learning_rate), jnp.float32(1)),
+        forward=WholeModel(of.model, augment, training.activations),
+        config=training,
+    )
+    predict(of.model, of.variables, data.take_balanced(train, 1, seed=0))
 
 
 def of_target(of: Setting, target: Coming, x: np.ndarray) -> list[Stage]:
@@ -122,38 +152,24 @@ def of_target(of: Setting, target: Coming, x: np.ndarray) -> list[Stage]:
 def of_source(
     of: Setting,
     config: ExperimentConfig,
-    settings: Source,
     source: Coming,
     target: Coming,
     x: np.ndarray,
     *,
     measures: tuple[Quantity, ...],
-    trained: bool,
 ) -> list[Stage]:
     """The stages of a source.
 
     Args:
-      of, config, settings: of the run and the source. measures: as in `stages.measured`.
+      of, config: of the run. measures: as in `stages.measured`.
       source, target: the models.
       x: a batch (B, ...) of the target's images.
-      trained: whether the source's training is done already.
     """
     where, name = _nowhere(of), source.name
     one_hot = np.eye(target.model.num_classes)[np.zeros(len(x), int)]
-    short = functools.partial(dataclasses.replace, epochs=1)
 
     def attacked(model: Coming) -> Attacked:
         return Attacked(model.model.bind(model.variables), x, one_hot, np.zeros_like(x))
-
-    def train() -> None:
-        fit(
-            source.model,
-            source.parts.train,
-            source.parts.validation,
-            config=short(source.training),
-            key=keys.of_stage(of.seed, f"train/{name}"),
-            augment=stages.augmentation(source.dataset, config.augment),
-        )
 
     def attack() -> None:
         f = source.model.bind(source.variables)
@@ -161,30 +177,30 @@ def of_source(
         stages.attacked(where, name, f, x)
 
     def measure() -> None:
-        stages.measured(
-            where,
-            name,
-            attacked(source),
-            attacked(target),
-            direction=config.direction,
-            measures=measures,
-        )
+        on = attacked(target)
+        direction = config.direction
+        stages.measured(where, name, attacked(source), on, direction=direction, measures=measures)
 
     def transfer() -> None:
-        transfer = config.transfer
-        once = dataclasses.replace(transfer, repeats=1, training=short(transfer.training))
-        stages.transferred(
+        settings = config.transfer
+        training = settings.training
+        per_class = settings.labelled_per_class
+        few = tasks.labelled(target.parts.train, per_class, seed=of.seed, draw="labelled/0")
+        stages.fine_tuned(
             where.session,
-            dataclasses.replace(config, transfer=once),
-            settings,
+            f"transfer {name}",
             source.model,
             source.variables,
-            target.parts,
+            data.take_balanced(few, training.batch_size, seed=0),
+            transfer=dataclasses.replace(
+                settings, training=dataclasses.replace(training, epochs=1)
+            ),
+            dataset=config.target.dataset,
+            key=jax.random.key(0),
         )
 
-    found: list[Stage] = [] if trained else [(f"train {name}", train)]
     return [
-        *found,
+        (f"train {name}", lambda: _one_step(config, source)),
         (f"attack {name}", attack),
         (f"measure {name}", measure),
         (f"transfer {name}", transfer),

@@ -25,7 +25,7 @@ from advknow.experiments.results import Results
 from advknow.experiments.stages import Attacked
 from advknow.experiments.tasks import NothingCorrectError, Parts
 from advknow.models import Model
-from advknow.passes import devices, keys, memory
+from advknow.passes import devices, keys, loops, memory
 from advknow.runs import files
 from advknow.runs.gallery import Carried, restored
 from advknow.runs.gallery import save as save_gallery
@@ -39,7 +39,7 @@ __all__ = ["NothingCorrectError", "run"]
 
 
 class _Run(NamedTuple):
-    """What all sources of a run share; `ahead` of them their programs are compiled."""
+    """What all sources of a run share; `ahead` compiles the programs of their stages."""
 
     setting: stages.Setting
     folder: pathlib.Path
@@ -268,8 +268,8 @@ def run(
       strict: whether a finding of the audit (`advknow.check_model`) ends the run.
       memory_limit_gib: what a measuring program may take on a device (`memory.asked_batch_size`).
       compile_ahead: compile what later stages need while earlier ones are at work, in a thread
-        (`advknow.experiments.ahead`), where there are one device and several cores; no result
-        depends on it.
+        (`advknow.experiments.ahead`), on a CPU with several cores and without a limit of memory;
+        no result depends on it.
       **how: progress, save_interval, stop, on_event and num_devices, as in `runs.session.session`.
         No result depends on the devices beyond the rounding of sums. With several processes
         (`jax.distributed`) all call this with the same arguments and see the same workdir; the
@@ -312,9 +312,12 @@ def run(
     setting = stages.Setting(began, config.seed, attack.make(), attack.eps, size, strict)
     of = _Run(setting, folder, config, quantities, Ahead())
     target = _coming_target(of, target_parts)
-    able = began.sharding is None and devices.usable_cores() > 1
-    coming = _coming(of, target, source_parts) if compile_ahead and able else []
-    with Ahead(coming) as compiling:
+    # Beside a limit there is no room for what a rehearsal holds.
+    able = memory_limit_gib is None and began.sharding is None and devices.usable_cores() > 1
+    with Ahead(
+        _coming(of, target, source_parts) if compile_ahead and able and loops.on_cpu([]) else (),
+        stop=how.get("stop", lambda: False),
+    ) as compiling:
         made = _results(of._replace(ahead=compiling), target, source_parts, settings, command)
     if devices.is_main():
         save_gallery(folder, made.kept)
@@ -340,24 +343,24 @@ def _coming_source(source: Source, parts: Parts) -> Coming:
 
 
 def _coming(of: _Run, target: Coming, sources: dict[str, Parts]) -> list[ahead.Stage]:
-    """The stages whose programs can be compiled while the target is trained; none is done yet."""
+    """The stages whose programs can be compiled while others are at work; none has begun."""
     config, test = of.config, target.parts.test
+
+    def has_begun(stage: str) -> bool:
+        return of.setting.session.unfinished.load(stage) is not None
+
+    sources_left = [s for s in config.sources if not has_begun(f"row {s.name}")]
+    if not sources_left:
+        return []
     batch = min(config.attack_batch_size, config.num_examples or len(test), len(test))
     x = test.pixels(np.arange(batch))
     found = ahead.of_target(of.setting, target, x)
-    for source in config.sources:
-        if of.setting.session.unfinished.load(f"row {source.name}") is None:
-            found += ahead.of_source(
-                of.setting,
-                config,
-                source,
-                _coming_source(source, sources[source.name]),
-                target,
-                x,
-                measures=of.quantities,
-                trained=stages.is_trained(stages.source_folder(of.folder, source.name)),
-            )
-    return found
+    for source in sources_left:
+        coming = _coming_source(source, sources[source.name])
+        of_source = ahead.of_source(of.setting, config, coming, target, x, measures=of.quantities)
+        trained = stages.is_trained(stages.source_folder(of.folder, source.name))
+        found += of_source[trained:]
+    return [(name, run) for name, run in found if not has_begun(name)]
 
 
 def _results(

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from advknow import programs
 from advknow.typing import PyTree
 
 
@@ -42,7 +43,7 @@ def repeat(step: Callable[..., PyTree], num_steps: int, carry: PyTree, *operands
     return _loop(step, num_steps, carry, operands)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(programs.program, static_argnums=(0, 1))
 def _loop(step: Callable[..., PyTree], num_steps: int, carry: PyTree, operands: PyTree) -> PyTree:
     """The loop, compiled once for all batches.
 

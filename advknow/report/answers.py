@@ -323,7 +323,7 @@ def _effect(
     if quantity != hypotheses.SOURCE_ACCURACY.quantity:
         return said + zero(row)
     equal = hypotheses.equal(row["low"], row["high"])
-    return f"{said}is {'' if equal else 'not '}within {hypotheses.EQUAL:g} point of equal"
+    return f"{said}is {'' if equal else 'not '}equal to within {hypotheses.EQUAL:g} point"
 
 
 def evidence_goes_on(found: Mapping[str, Any], workdir: str | pathlib.Path) -> str:

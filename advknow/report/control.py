@@ -84,7 +84,20 @@ def _text(found: Mapping[str, Any], shown: Callable[[Row], bool]) -> str:
         for beside in dict.fromkeys((row["target"], row["reference"]) for row in of):
             rows = [row for row in of if (row["target"], row["reference"]) == beside]
             lines += [*tables.aligned(_table(group, rows, _beside(*beside))), ""]
+        lines += [*tables.aligned(_contrasts(group)), ""] if group["contrasts"] else []
     return "\n".join(lines).rstrip()
+
+
+def _contrasts(group: Row) -> list[list[str]]:
+    """By how much more the target of the pull gains than the others, at the largest weight."""
+    weight = group["weights"][-1]
+    head = [f"gain on {group['to']} less that on the other", f"{weight:g} less 0"]
+    rows = [row for row in group["contrasts"] if row["weight"] == weight]
+    return [head, *([title_of(row), _signed(row, _digits(row))] for row in rows)]
+
+
+def _signed(row: Row, digits: str) -> str:
+    return "{mean:+{d}} [{low:+{d}}, {high:+{d}}]".format(**row, d=digits)
 
 
 def _beside(target: str, reference: str) -> str:
@@ -104,10 +117,7 @@ def _table(group: Row, rows: Sequence[Row], head: str) -> list[list[str]]:
     for row in rows:
         key, digits = key_of(row), _digits(row)
         line = [title_of(row), *(f"{means[key, weight]['mean']:{digits}}" for weight in weights)]
-        line += [
-            "{mean:+{d}} [{low:+{d}}, {high:+{d}}]".format(**effects[key, weight], d=digits)
-            for weight in largest
-        ]
+        line += [_signed(effects[key, weight], digits) for weight in largest]
         table.append(line)
     return table
 

@@ -167,7 +167,7 @@ def take_step(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("size", "sharding"))
+@functools.partial(programs.program, static_argnames=("size", "sharding"))
 def _take(
     inputs: Array, labels: Array, order: Array, position: int, size: int, sharding: Sharding
 ) -> tuple[Array, Array]:

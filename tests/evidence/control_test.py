@@ -12,8 +12,8 @@ from advknow.evidence import control, records, run, studies
 from advknow.evidence.design import Alignment, Recipe, Source
 from advknow.evidence.run import write_again
 from advknow.evidence.zoo import ALIGNMENT, WEIGHT
+from advknow.report import answers, pages
 from advknow.report import control as report
-from advknow.report import pages
 from advknow.training import TrainConfig
 
 WEIGHTS = (-1.0, 0.0, 2.0)
@@ -96,6 +96,45 @@ def test_seeds_of_one_number_differ_in_nothing_but_the_weight():
     assert len({source.drawn_as for source in studies.control().sources}) == 12
     full = studies.full().sources
     assert [source.drawn_as for source in full] == [source.name for source in full]
+
+
+def test_contrasts_are_differences_of_gains_of_the_same_seed():
+    """On the target of the pull a gain of 2 weight + noise, on the other of half the noise."""
+    rng, (to, other) = np.random.default_rng(1), studies.TARGETS[:2]
+    found, expected = [o for o in _planted() if o["quantity"] != "probe_accuracy"], {}
+    for source in _sources():
+        weight, write = source.recipe.alignment.weight, records.record
+        noise = float(rng.normal())
+        for target, gain in ((to, 2 * weight + noise), (other, noise / 2)):
+            found += [
+                write(source, target, "probe_accuracy", 70 + gain + draw, n=9, labels=10, draw=draw)
+                for draw in (0, 2)
+            ]
+        expected[weight, source.seed] = 2 * weight + noise / 2
+    (group,) = control.responses(found)["groups"]
+    row = _only(group["contrasts"], quantity="probe_accuracy", weight=2.0)
+    apart = [expected[2.0, seed] - expected[0.0, seed] for seed in range(3)]
+    low, high = stats.ttest_1samp(apart, 0).confidence_interval(0.95)
+    # Records have seven digits of 70.
+    expected = pytest.approx((np.mean(apart), low, high), abs=5e-5)
+    assert (row["mean"], row["low"], row["high"]) == expected
+    text = report.text(control.responses(found))
+    assert "gain on digits less that on the other" in text
+    (planted,) = control.responses(_planted())["groups"]
+    assert not planted["contrasts"]
+
+
+@pytest.mark.parametrize(("points", "said"), [(0.4, "is equal"), (1.6, "is not equal")])
+def test_equal_source_accuracy_is_said_by_its_interval(points, said):
+    found = [
+        {**o, "value": o["value"] - points * (o["source"].split()[-2] == "r2")}
+        if o["quantity"] == "source_accuracy"
+        else o
+        for o in _planted()
+    ]
+    answer = answers.control(control.responses(found)).sentence
+    assert f"points of source accuracy, from -{points:.2f}" in answer
+    assert f"which {said} to within 1 point" in answer
 
 
 @pytest.mark.parametrize(

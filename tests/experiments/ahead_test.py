@@ -4,7 +4,6 @@ import json
 import threading
 
 import jax
-import numpy as np
 import pytest
 from tiny_run import tiny_run
 
@@ -100,10 +99,53 @@ def test_what_is_not_begun_when_the_run_ends_is_left():
     assert not running()
 
 
-def test_a_run_that_is_stopped_or_fails_leaves_no_thread(tmp_path):
-    asked = iter([False] * 3)
+def test_waiting_ends_where_the_run_is_to_stop():
+    go = threading.Event()
+    with Ahead([("first", go.wait)], stop=lambda: True) as compiling:
+        compiling.wait("first")
+        assert compiling.pending("first")
+        go.set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_whatever_ends_the_thread_nobody_waits_for_ever():
+    def exit():
+        raise SystemExit
+
+    with Ahead([("first", exit), ("second", lambda: None)]) as compiling:
+        compiling.wait("first")
+        compiling.wait("second")
+
+
+@pytest.mark.parametrize("questions", [3, 40])
+def test_a_run_that_was_stopped_goes_on_to_the_same_results(tmp_path, both, questions):
+    """Stopped in the target's training, or when a source has begun."""
+    asked = iter([False] * questions)
     with pytest.raises(StoppedError):
-        run(tiny_run(), tmp_path / "stopped", compile_ahead=True, stop=lambda: next(asked, True))
+        run(tiny_run(), tmp_path, compile_ahead=True, stop=lambda: next(asked, True))
     assert not running()
-    found = run(tiny_run(), tmp_path / "stopped", compile_ahead=True)
-    assert np.isfinite(found.rows[0]["alpha1"])
+    run(tiny_run(), tmp_path, compile_ahead=True)
+    assert not running()
+    assert (tmp_path / "records.csv").read_bytes() == (both[0] / "records.csv").read_bytes()
+
+
+def test_what_has_begun_is_not_rehearsed(monkeypatch, both):
+    """Of a run of which all is there but the end, and of one in which a source is trained."""
+    begun = []
+    monkeypatch.setattr(ahead.Ahead, "__enter__", lambda self: begun.append(self._stages) or self)
+    monkeypatch.setattr(ahead.Ahead, "__exit__", lambda self, *error: None)
+    monkeypatch.setattr(devices, "usable_cores", lambda: 2)
+    monkeypatch.setattr(ahead.Ahead, "wait", lambda self, name: None)
+    run(tiny_run(), both[1], compile_ahead=True)
+    assert not begun
+    (both[1] / "results.json").unlink()
+    run(tiny_run(), both[1], compile_ahead=True)
+    (names,) = [[name for name, _ in stages] for stages in begun]
+    assert names == [
+        "attack target",
+        *(
+            f"{stage} {name}"
+            for name in ("0%", "50%")
+            for stage in ("attack", "measure", "transfer")
+        ),
+    ]

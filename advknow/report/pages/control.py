@@ -117,6 +117,12 @@ def _said(row: Row) -> list[Cell]:
     return [words(_title(row)), words(row["target"]), words(row["reference"])]
 
 
+def _with_contrasts(group: Row) -> list[Row]:
+    """The effects, then by how much the target of the pull gains more than the others."""
+    target = f"{group['to']} less the other"
+    return [*group["effects"], *({**row, "target": target} for row in group["contrasts"])]
+
+
 def _digits(row: Row) -> int:
     return 2 if row["quantity"].endswith("_accuracy") else 4
 
@@ -129,7 +135,7 @@ def _effects(group: Row) -> Table:
             *(number(row[name], _digits(row), signed=True) for name in ("mean", "low", "high")),
             words(answers.zero(row)),
         ]
-        for row in group["effects"]
+        for row in _with_contrasts(group)
         if row["weight"] in (group["weights"][0], group["weights"][-1])
     ]
     header = ["quantity", "target", "reference", "weight", "less weight 0", "from", "to"]

@@ -8,7 +8,7 @@ losses of f_S and f_T have at eps -> 0 (section 2)
     alpha1*alpha2 = |E_x cos(g_S(x), g_T(x))|
 
 since delta_S = g_S / |g_S|, Delta_{S->S} = |g_S| and Delta_{S->T} = <g_S, g_T> / |g_S|; their rho^2
-(section 3) is the same square of a mean, with every example weighted by its gradients' lengths.
+(section 3) is the square of such a mean, with every example weighted by its gradients' lengths.
 """
 
 import dataclasses
@@ -33,11 +33,11 @@ def aligned(*, to: ApplyFn, weight: float, against: str = "label") -> Objective:
     Descends E_x l(f(x), label) - weight |E_x cos(g_f(x), g_to(x))|, the means over the batch. The
     second term is alpha1*alpha2 of both losses at eps -> 0 (see the module). It is blind to the
     sign, as alpha2 and rho^2 are for the one map g of all inputs: a cosine of -1 everywhere is
-    alignment too, and a training away from `to` is to end at 0. It is the length of the mean and
-    not the mean of lengths, because examples of both signs cancel in alpha2 and rho^2 as well. Its
-    slope does not vanish where there is no alignment yet, as that of its square would: models that
-    have nothing in common can be pulled together. In batches of B it is at least of the order of
-    the cosines' standard deviation / sqrt(B).
+    alignment too, and a training away from `to` is to end at 0. It is the absolute value of the
+    mean and not the mean of absolute values, because examples of both signs cancel in alpha2 and
+    rho^2 as well. Its slope does not vanish where there is no alignment yet, as that of its square
+    would: models that have nothing in common can be pulled together. In batches of B it is at least
+    of the order of the cosines' standard deviation / sqrt(B).
 
     The gradient goes through g_f to the parameters (a second derivative), none to `to`.
 

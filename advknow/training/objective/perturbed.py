@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 from jax.tree_util import Partial
 
+from advknow import programs
 from advknow.passes import loops
 from advknow.training.forward import Forward, WholeModel
 from advknow.training.objective.record import Objective, mean_loss, whole_model
@@ -89,10 +90,10 @@ def _moved(
     return _sum(x, attack(f, x, key, y))
 
 
-_moved_compiled = jax.jit(_moved, static_argnums=(0, 1))
+_moved_compiled = programs.program(_moved, static_argnums=(0, 1))
 
 
-@functools.partial(jax.jit, static_argnames="forward")
+@functools.partial(programs.program, static_argnames="forward")
 def _begun(
     key: Array, step: Array, images: Array, labels: Array, *, forward: WholeModel
 ) -> tuple[Array, Array, Array]:
@@ -104,6 +105,6 @@ def _begun(
     return forward.pixels(images, of_step), y, of_attack
 
 
-@jax.jit
+@programs.program
 def _sum(x: Array, delta: Array) -> Array:
     return x + delta
