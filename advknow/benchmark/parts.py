@@ -20,6 +20,7 @@ from advknow.benchmark import bare
 from advknow.benchmark.setting import EPS, Setting, Sizes
 from advknow.passes import keys
 from advknow.passes.apply_fn import outputs
+from advknow.passes.loops import repeat
 
 REPEATS, STEPS = 40, 10
 
@@ -29,25 +30,20 @@ def _attack(setting: Setting) -> dict[str, Callable[[], Any]]:
     f, x = setting.bound[0], jnp.asarray(setting.x)
     ball, key = gradient._Ball(EPS, 0.0, 1.0), jax.random.key(0)
     of_examples = keys.per_example(key, len(x))
-    begin = gradient._start(x, of_examples, ball, ord="inf", random_start=True)
     y, labels = outputs(f, x), jnp.zeros(len(x), jnp.int32)
     step = gradient._step_of(objectives.cross_entropy, "inf")
 
-    def steps() -> Any:
-        delta = begin
-        for _ in range(STEPS):
-            delta = step(delta, f, x, y, ball, EPS / 10)
-        return delta
+    def start() -> Any:
+        return gradient._start(x, of_examples, ball, ord="inf", random_start=True)
 
+    begin = start()
     return {
-        "attack: random start": lambda: gradient._start(
-            x, of_examples, ball, ord="inf", random_start=True
-        ),
+        "attack: random start": start,
         "attack: outputs": lambda: outputs(f, x),
         f"attack: {STEPS} gradients": lambda: [
             bare.input_gradient(f, x, labels) for _ in range(STEPS)
         ],
-        f"attack: {STEPS} steps": steps,
+        f"attack: {STEPS} steps": lambda: repeat(step, STEPS, begin, f, x, y, ball, EPS / 10),
         "attack: all of a batch": lambda: setting.attack(f, x, key),
     }
 

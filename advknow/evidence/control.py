@@ -108,8 +108,9 @@ def _group(zoo: str, records: Sequence[Record]) -> Row:
         "contrasts": [
             {**quantity._asdict(), "target": "", "reference": "", "weight": weight, **_interval(at)}
             for quantity, by_target in moved.items()
+            if len(by_target) > 1
             for weight, at in zip(weights, _contrast(by_target, to), strict=True)
-            if weight != 0 and len(by_target) > 1
+            if weight != 0
         ],
     }
 
@@ -117,7 +118,7 @@ def _group(zoo: str, records: Sequence[Record]) -> Row:
 def _contrast(by_target: dict[str, np.ndarray], to: str) -> np.ndarray:
     """What is moved on the target of the pull less the mean of the others, by weight and seed."""
     others = [moved for target, moved in by_target.items() if target != to]
-    return by_target[to] - (np.mean(others, axis=0) if others else 0.0)
+    return by_target[to] - np.mean(others, axis=0)
 
 
 def _seed(source: str) -> int:

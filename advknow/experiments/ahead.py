@@ -4,7 +4,7 @@
         ...
         ahead.wait("train LeNet")     # its programs are there; or its own call will compile them
 
-Without a cache of programs a run's start spends a third of its time in the compiler, which keeps
+Without a cache of programs a run's start spends a quarter of its time in the compiler, which keeps
 one core busy. Results do not depend on it: the programs are those that the stages call.
 """
 

@@ -346,9 +346,7 @@ def _coming(of: _Run, target: Coming, sources: dict[str, Parts]) -> list[ahead.S
     """The stages whose programs can be compiled while others are at work; none has begun."""
     config, test = of.config, target.parts.test
 
-    def has_begun(stage: str) -> bool:
-        return of.setting.session.unfinished.load(stage) is not None
-
+    has_begun = of.setting.session.unfinished.has
     sources_left = [s for s in config.sources if not has_begun(f"row {s.name}")]
     if not sources_left:
         return []

@@ -89,6 +89,10 @@ class Unfinished:
     def _path(self, stage: str) -> pathlib.Path:
         return self._folder / f"{file_name(stage)}.npz"
 
+    def has(self, stage: str) -> bool:
+        """Whether something was saved of a pass or of other work."""
+        return devices.agreed(stage, lambda: self._kept and self._path(stage).exists())
+
     def load(self, stage: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """The arrays and values last saved of a pass or of other work."""
         path = self._path(stage)
