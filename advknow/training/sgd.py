@@ -169,9 +169,10 @@ def take_step(
 
 @functools.partial(programs.program, static_argnames=("size", "sharding"))
 def _take(
-    inputs: Array, labels: Array, order: Array, position: int, size: int, sharding: Sharding
+    inputs: Array, labels: Array, order: Array, step: Array, size: int, sharding: Sharding
 ) -> tuple[Array, Array]:
-    """The next batch. A program of its own: it depends on N, and the costly step must not."""
+    """The batch of a step. A program of its own: it depends on N, and the costly step must not."""
+    position = step % (len(order) // size)
     chosen = jax.lax.dynamic_slice_in_dim(order, position * size, size)
     batch = inputs[chosen], labels[chosen]
     return batch if sharding is None else jax.lax.with_sharding_constraint(batch, sharding)
@@ -223,30 +224,28 @@ def epochs(
     total = total_steps(config, n)
     step, best = int(state.step), state.best
     objective = chosen(objective, config)
-    constants = (inputs, np.asarray(labels, np.int32), np.float32(config.learning_rate))
+    # What every step reads is brought to the device before the first of them, and by none.
     if sharding is None:
-        device_inputs, device_labels, rate = jax.device_put(constants)
-        objective = objective._replace(loss=jax.device_put(objective.loss))
+        place: Callable[[PyTree], PyTree] = jax.device_put
     else:
-        state, frozen = devices.replicate((state, frozen), sharding)
-        objective = objective._replace(loss=devices.replicate(objective.loss, sharding))
-        device_inputs, device_labels, rate = devices.replicate(constants, sharding)
-    device_total = devices.replicate(jnp.float32(total), sharding)
+        place = functools.partial(devices.replicate, sharding=sharding)
+        state, frozen = place((state, frozen))
+    objective = objective._replace(loss=place(objective.loss))
+    data = place((inputs, np.asarray(labels, np.int32)))
+    rate_and_total = place((np.float32(config.learning_rate), np.float32(total)))
     divided = sharding if devices.divides(size, sharding) else None
     while step < total:
         epoch = step // steps_per_epoch
         started, first = time.perf_counter(), step
-        order = _order(state.key, epoch, n)
+        order = place(_order(state.key, epoch, n))
         while step < (epoch + 1) * steps_per_epoch:
-            batch = _take(
-                device_inputs, device_labels, order, step % steps_per_epoch, size, divided
-            )
+            batch = _take(*data, order, state.step, size, divided)
             # The best variables stay; they are not given up.
             state = take_step(
                 state._replace(best=None),
                 frozen,
                 batch,
-                (rate, device_total),
+                rate_and_total,
                 forward=forward,
                 config=config,
                 objective=objective,
@@ -263,7 +262,7 @@ def epochs(
                 f"NaN or infinity in the loss or the parameters in epoch {epoch + 1} of "
                 f"{config.epochs} with learning_rate={config.learning_rate:g}; try a smaller one."
             )
-        state = state._replace(sums=jnp.zeros_like(state.sums), best=best)
+        state = state._replace(sums=place(np.zeros(2, np.float32)), best=best)
         record = EpochRecord(
             epoch=epoch + 1,
             loss=float(sums[0]) / steps_per_epoch,

@@ -57,29 +57,21 @@ def init_key(key: Array) -> Array:
     return jax.random.fold_in(keys.typed(key), INIT)
 
 
-@jax.jit
 def copy(tree: PyTree) -> PyTree:
-    """Copies of the arrays: a step gives up the buffers of the state that it gets."""
-    return jax.tree.map(jnp.copy, tree)
+    """Copies where the arrays lie: a step gives up the buffers of the state that it gets."""
+    return jax.device_put(tree, may_alias=False)
 
 
 def create_state(
     params: PyTree, batch_stats: PyTree, config: TrainConfig, key: Array
 ) -> TrainState:
     """The state before the first step; `params` and `batch_stats` are copied."""
-    params, batch_stats, key = jax.tree.map(_copied, (params, batch_stats, keys.typed(key)))
+    params, batch_stats, key = copy((params, batch_stats, keys.typed(key)))
     start = functools.partial(_start, momentum=config.momentum, weight_decay=config.weight_decay)
     spec = jax.eval_shape(start, params, batch_stats, key)
     # What is not given begins with 0, momentum too: nothing is compiled for it.
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), spec._replace(key=None))
     return jax.device_put(zeros)._replace(params=params, batch_stats=batch_stats, key=key)
-
-
-def _copied(array: Array) -> Array:
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        words = jax.device_put(np.array(jax.random.key_data(array)))
-        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(array))
-    return jax.device_put(np.array(array))
 
 
 def _start(

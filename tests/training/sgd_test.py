@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 
 import jax
@@ -119,6 +120,43 @@ def test_one_program_for_every_length_epochs_and_learning_rate():
     run(params, inputs[:30], labels[:30], TrainConfig(epochs=2, batch_size=8))
     run(params, inputs, labels, TrainConfig(epochs=1, batch_size=8, learning_rate=0.01))
     assert sgd._step._cache_size() == compiled
+
+
+def test_steps_bring_nothing_to_the_device():
+    """What a step reads was brought before the first; an implicit transfer would wait each time."""
+    params, inputs, labels = problem(n=40)
+    config = TrainConfig(epochs=3, batch_size=8, schedule="constant")
+    guard, seen = contextlib.ExitStack(), []
+
+    def on_step(state):
+        if not seen:
+            guard.enter_context(jax.transfer_guard("disallow"))
+        seen.append(state)
+
+    start = create_state(params, {}, config, jax.random.key(0))
+    for _ in sgd.epochs(start, Linear(), {}, inputs, labels, config, on_step=on_step):
+        assert len(seen) == 4
+        guard.close()
+        seen.clear()
+
+
+def test_a_state_is_a_copy_that_does_not_pass_by_the_host():
+    config, key = TrainConfig(epochs=1), jax.random.key(3)
+    given = {"w": jnp.ones((2, 3))}
+    with jax.transfer_guard_device_to_host("disallow_explicit"):
+        state = create_state(given, {}, config, key)
+        again = copy(state)
+    arrays = (given["w"], state.params["w"], again.params["w"])
+    assert len({array.unsafe_buffer_pointer() for array in arrays}) == 3
+    assert again.key == key
+    assert not np.any(state.opt_state[1].trace["w"])
+
+
+def test_a_state_of_arrays_of_the_host_is_a_copy():
+    given = np.ones(1000, np.float32)
+    state = create_state({"w": given}, {}, TrainConfig(epochs=1), jax.random.key(0))
+    given[:] = 2
+    assert np.all(np.asarray(state.params["w"]) == 1)
 
 
 def test_callers_arrays_survive():
