@@ -2,8 +2,8 @@
 
 python -m advknow.benchmark.parts
 
-Milliseconds of every part, medians of interleaved repeats, each waited for on its own. On an
-otherwise idle machine.
+Milliseconds of every part, medians and quartiles of interleaved repeats, each waited for on its
+own. On an otherwise idle machine.
 """
 
 import statistics
@@ -75,8 +75,11 @@ def main() -> None:
             start = time.perf_counter()
             jax.block_until_ready(run())
             seconds[name].append(time.perf_counter() - start)
+    images = setting.sizes.num_examples
+    print(f"LeNet, {images} images, {REPEATS} repeats: median [middle half], ms")
     for name, found in seconds.items():
-        print(f"{name:<32} {1e3 * statistics.median(found):6.2f} ms")
+        low, median, high = (1e3 * part for part in statistics.quantiles(found))
+        print(f"{name:<32} {median:6.2f} [{low:.2f}, {high:.2f}]")
 
 
 if __name__ == "__main__":
