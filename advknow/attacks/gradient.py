@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from advknow import precision, validate
 from advknow.attacks import objectives
-from advknow.passes import keys
+from advknow.passes import keys, threefry
 from advknow.passes.apply_fn import as_pytree, explained, output_spec, outputs
 from advknow.passes.loops import repeat
 from advknow.typing import ApplyFn, Array, AttackFn, LossFn
@@ -82,7 +82,7 @@ def _start(x: Array, example_keys: Array, ball: _Ball, *, ord: str, random_start
     delta = jnp.zeros_like(x)
     if random_start:
         delta = jax.vmap(lambda k: _random_start(k, x.shape[1:], x.dtype, ball.eps, ord))(
-            example_keys
+            threefry.written_out(example_keys)
         )
     return ball.project(delta, x, ord)
 
