@@ -98,16 +98,13 @@ class Model:
 
     def shapes(self) -> Variables:
         """Shapes and dtypes of the variables, as `jax.ShapeDtypeStruct`; nothing is computed."""
-        x = jax.ShapeDtypeStruct((1, *self.input_shape), jnp.float32)
-        found = jax.eval_shape(lambda x: self.backbone.init(jax.random.key(0), x, train=False), x)
+        _, backbone = self._traced
         head = {
             "kernel": jax.ShapeDtypeStruct((self.feature_dim, self.num_classes), jnp.float32),
             "bias": jax.ShapeDtypeStruct((self.num_classes,), jnp.float32),
         }
-        variables: Variables = {"params": {"backbone": found["params"], "head": head}}
-        if "batch_stats" in found:
-            variables["batch_stats"] = found["batch_stats"]
-        return variables
+        found: Variables = {**backbone, "params": {"backbone": backbone["params"], "head": head}}
+        return jax.tree.map(lambda leaf: leaf, found)
 
     def features(self, variables: Variables, x: Array) -> Array:
         """Input of the last layer, evaluation mode: (B, H, W, C) -> (B, F)."""
@@ -178,11 +175,16 @@ class Model:
     @functools.cached_property
     def feature_dim(self) -> int:
         """F, the number of features."""
-        spec = jax.eval_shape(
-            lambda x: self.backbone.init_with_output(jax.random.key(0), x, train=False)[0],
+        features, _ = self._traced
+        return features.shape[-1]
+
+    @functools.cached_property
+    def _traced(self) -> tuple[jax.ShapeDtypeStruct, Variables]:
+        """Shapes of the features of one image and of the backbone's variables, flax's."""
+        return jax.eval_shape(
+            lambda x: self.backbone.init_with_output(jax.random.key(0), x, train=False),
             jax.ShapeDtypeStruct((1, *self.input_shape), jnp.float32),
         )
-        return spec.shape[-1]
 
     def num_params(self) -> int:
         """The number of trained parameters."""

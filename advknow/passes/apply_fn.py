@@ -68,7 +68,12 @@ def as_pytree(f: ApplyFn, *, name: str = "f") -> Partial:
     return Partial(f)
 
 
-@precision.measured
+@precision.program
+def outputs(f: ApplyFn, x: Array) -> Array:
+    """f(x), compiled: (B, ...) -> (B, d)."""
+    return f(x)
+
+
 def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeStruct:
     """Shape and dtype of f(x), without computing it.
 
@@ -78,11 +83,13 @@ def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeS
       name: the caller's name for f, for the message.
 
     Raises:
+      TypeError: f cannot be called.
       ValueError: f does not take inputs of this shape, or does not return (B, d) floats.
     """
-    spec = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    f, spec = as_pytree(f, name=name), jax.ShapeDtypeStruct(x.shape, x.dtype)
     try:
-        out = jax.eval_shape(f, spec)
+        # The trace is that of the program, which is kept: f's own would be made for every f.
+        out = outputs.eval_shape(f, spec)
     except Exception as error:  # whatever the model's own library raises
         if isinstance(error, jax.errors.UnexpectedTracerError) or _is_of_a_change(error):
             raise ValueError(f"{name}: {CHANGES_ITSELF}") from error
@@ -104,12 +111,6 @@ def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeS
 def _is_of_a_change(error: Exception) -> bool:
     """Whether it is flax's, for a module that would change a variable inside a trace."""
     return type(error).__name__ in ("TraceContextError", "ModifyScopeVariableError")
-
-
-@precision.program
-def outputs(f: ApplyFn, x: Array) -> Array:
-    """f(x), compiled: (B, ...) -> (B, d)."""
-    return f(x)
 
 
 def vjp_rows(f: ApplyFn, x: Array) -> tuple[Array, Array]:

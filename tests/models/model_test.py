@@ -284,3 +284,10 @@ def test_init_compiles_nothing_and_names_a_traced_key():
     assert jax.tree.map(lambda a: a.shape, model.init(key)) == jax.tree.map(
         lambda a: a.shape, model.shapes()
     )
+
+
+def test_shapes_are_the_callers_to_change():
+    model = models.create("lenet", num_classes=3)
+    first = model.shapes()
+    del first["params"]["head"], first["params"]["backbone"]
+    assert jax.tree.structure(model.shapes()) == jax.tree.structure(model.init(jax.random.key(0)))
