@@ -153,7 +153,22 @@ CHANGES = {
     "nnx": _Nnx,
     "linen": _linen,
 }
+
+
+def _from_deltas(f):
+    moved = np.full_like(X, 0.01)
+    return advknow.from_deltas(f, G, X, moved, moved)
+
+
+def _in_a_precision_of_the_users(f):
+    """Where the shapes of a model and its outputs are traced alike."""
+    with jax.default_matmul_precision("highest"):
+        return _from_deltas(f)
+
+
 CALLS = {
+    "deltas": _from_deltas,
+    "deltas, highest": _in_a_precision_of_the_users,
     "transferability": WORKS["pgd"],
     "as the target": WORKS["fgsm"],
     "small eps": WORKS["small eps"],

@@ -103,8 +103,11 @@ class Model:
             "kernel": jax.ShapeDtypeStruct((self.feature_dim, self.num_classes), jnp.float32),
             "bias": jax.ShapeDtypeStruct((self.num_classes,), jnp.float32),
         }
-        found: Variables = {**backbone, "params": {"backbone": backbone["params"], "head": head}}
-        return jax.tree.map(lambda leaf: leaf, found)
+        variables: Variables = {"params": {"backbone": backbone["params"], "head": head}}
+        if "batch_stats" in backbone:
+            variables["batch_stats"] = backbone["batch_stats"]
+        # Dicts of the caller's own.
+        return jax.tree.map(lambda leaf: leaf, variables)
 
     def features(self, variables: Variables, x: Array) -> Array:
         """Input of the last layer, evaluation mode: (B, H, W, C) -> (B, F)."""

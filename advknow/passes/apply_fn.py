@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from advknow import precision
-from advknow.typing import ApplyFn, Array, ArrayLike
+from advknow.typing import ApplyFn, Array, ArrayLike, PyTree
 
 CHANGES_ITSELF = (
     "a model changes itself when it is called (running statistics, a counter, a seed); evaluation "
@@ -68,6 +68,15 @@ def as_pytree(f: ApplyFn, *, name: str = "f") -> Partial:
     return Partial(f)
 
 
+@jax.jit
+def _traced(f: ApplyFn, x: Array) -> PyTree:
+    """f(x), of whatever form: one trace for all weights of an architecture.
+
+    Not that of `outputs`: a model that changes itself is noticed where it is traced again.
+    """
+    return f(x)
+
+
 @precision.program
 def outputs(f: ApplyFn, x: Array) -> Array:
     """f(x), compiled: (B, ...) -> (B, d)."""
@@ -88,8 +97,7 @@ def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeS
     """
     f, spec = as_pytree(f, name=name), jax.ShapeDtypeStruct(x.shape, x.dtype)
     try:
-        # The trace is that of the program, which is kept: f's own would be made for every f.
-        out = outputs.eval_shape(f, spec)
+        out = _traced.eval_shape(f, spec)
     except Exception as error:  # whatever the model's own library raises
         if isinstance(error, jax.errors.UnexpectedTracerError) or _is_of_a_change(error):
             raise ValueError(f"{name}: {CHANGES_ITSELF}") from error

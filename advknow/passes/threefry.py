@@ -1,8 +1,8 @@
 """The bits that JAX draws from a threefry key, without its loops.
 
-On CPUs JAX writes the rounds of threefry-2x32 (Salmon et al. 2011, Random123) as loops, each turn
-of which passes through memory: the random start was a twentieth of an attack on LeNet. Written out
-they are one pass, and the bits are the same.
+On CPUs JAX (0.8 to 0.11) writes the rounds of threefry-2x32 (Salmon et al. 2011, Random123) as
+loops, each turn of which passes through memory: the random start was a twentieth of an attack on
+LeNet. Written out they are one pass, and the bits are the same.
 """
 
 import math

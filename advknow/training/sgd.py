@@ -224,12 +224,13 @@ def epochs(
     total = total_steps(config, n)
     step, best = int(state.step), state.best
     objective = chosen(objective, config)
-    # What every step reads is brought to the device before the first of them, and by none.
+    # What `_take` and `_step` read is brought to the device before the first step, and by none.
     if sharding is None:
         place: Callable[[PyTree], PyTree] = jax.device_put
     else:
         place = functools.partial(devices.replicate, sharding=sharding)
-        state, frozen = place((state, frozen))
+        state = place(state)
+    frozen = place(frozen)
     objective = objective._replace(loss=place(objective.loss))
     data = place((inputs, np.asarray(labels, np.int32)))
     rate_and_total = place((np.float32(config.learning_rate), np.float32(total)))
@@ -262,7 +263,7 @@ def epochs(
                 f"NaN or infinity in the loss or the parameters in epoch {epoch + 1} of "
                 f"{config.epochs} with learning_rate={config.learning_rate:g}; try a smaller one."
             )
-        state = state._replace(sums=place(np.zeros(2, np.float32)), best=best)
+        state = state._replace(sums=jnp.zeros_like(state.sums), best=best)
         record = EpochRecord(
             epoch=epoch + 1,
             loss=float(sums[0]) / steps_per_epoch,

@@ -11,7 +11,7 @@ import optax
 
 from advknow.passes import keys
 from advknow.training.config import TrainConfig
-from advknow.typing import Array, PyTree
+from advknow.typing import Array, ArrayLike, PyTree
 
 # The independent streams that a training draws from its one key.
 INIT, ORDER, STEP, ATTACK = 0, 1, 2, 3
@@ -59,7 +59,19 @@ def init_key(key: Array) -> Array:
 
 def copy(tree: PyTree) -> PyTree:
     """Copies where the arrays lie: a step gives up the buffers of the state that it gets."""
-    return jax.device_put(tree, may_alias=False)
+    return jax.tree.map(_copied, tree)
+
+
+def _copied(array: ArrayLike) -> Array:
+    if not isinstance(array, jax.Array):
+        # device_put shares the memory of a NumPy array, whatever it is told.
+        return jax.device_put(np.array(array))
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        words = _copied(jax.random.key_data(array))
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(array))
+    if not array.is_fully_addressable:  # Of several processes, which device_put refuses.
+        return jnp.copy(array)
+    return jax.device_put(array, may_alias=False)
 
 
 def create_state(

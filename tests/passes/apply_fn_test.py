@@ -41,7 +41,7 @@ def test_callable_objects_without_hash_pass_through_jit():
             np.testing.assert_array_equal(found, [[3.0 * scale, 3.0 * scale]])
 
 
-def test_a_model_is_traced_once_for_its_shape_and_its_outputs_of_all_weights():
+def test_a_model_is_traced_once_for_its_shape_and_once_for_its_outputs_of_all_weights():
     traced = []
 
     def apply(weights, x):
@@ -53,7 +53,7 @@ def test_a_model_is_traced_once_for_its_shape_and_its_outputs_of_all_weights():
         f = Partial(apply, scale * jnp.ones((3, 4)))
         assert apply_fn.output_spec(f, x).shape == (2, 4)
         np.testing.assert_array_equal(apply_fn.outputs(f, x), np.full((2, 4), 3 * scale))
-    assert traced == [(2, 3)]
+    assert traced == 2 * [(2, 3)]
 
 
 def test_output_spec_computes_nothing():
