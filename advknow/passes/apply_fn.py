@@ -70,16 +70,10 @@ def as_pytree(f: ApplyFn, *, name: str = "f") -> Partial:
 
 @jax.jit
 def _traced(f: ApplyFn, x: Array) -> PyTree:
-    """f(x), of whatever form: one trace for all weights of an architecture.
+    """f(x), of whatever form, traced once for all weights of an architecture.
 
-    Not that of `outputs`: a model that changes itself is noticed where it is traced again.
+    Not the trace of `outputs`: a model that changes itself is noticed when it is traced again.
     """
-    return f(x)
-
-
-@precision.program
-def outputs(f: ApplyFn, x: Array) -> Array:
-    """f(x), compiled: (B, ...) -> (B, d)."""
     return f(x)
 
 
@@ -119,6 +113,12 @@ def output_spec(f: ApplyFn, x: ArrayLike, *, name: str = "f") -> jax.ShapeDtypeS
 def _is_of_a_change(error: Exception) -> bool:
     """Whether it is flax's, for a module that would change a variable inside a trace."""
     return type(error).__name__ in ("TraceContextError", "ModifyScopeVariableError")
+
+
+@precision.program
+def outputs(f: ApplyFn, x: Array) -> Array:
+    """f(x), compiled: (B, ...) -> (B, d)."""
+    return f(x)
 
 
 def vjp_rows(f: ApplyFn, x: Array) -> tuple[Array, Array]:

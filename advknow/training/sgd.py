@@ -224,7 +224,7 @@ def epochs(
     total = total_steps(config, n)
     step, best = int(state.step), state.best
     objective = chosen(objective, config)
-    # What `_take` and `_step` read is brought to the device before the first step, and by none.
+    # On the device before the first step: no step brings what `_take` and `_step` read again.
     if sharding is None:
         place: Callable[[PyTree], PyTree] = jax.device_put
     else:
