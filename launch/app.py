@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import Any
 
 from absl import app, flags, logging
@@ -69,11 +70,19 @@ def _join_processes() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
 
 
-def _ask_for_determinism() -> None:
+def _set_xla_flags() -> None:
     """Before JAX looks for its devices, after which it reads no more of XLA's flags."""
+    wanted = {}
     if DETERMINISTIC.value:
-        given = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true".strip()
+        wanted["--xla_gpu_deterministic_ops"] = "true"
+    if any("cuda" in plugin.name for plugin in metadata.entry_points(group="jax_plugins")):
+        # XLA would try many kernels of Triton for every product: on an H100 it compiled twice as
+        # long and more (advknow/benchmark/README.md), for steps that are no quicker.
+        wanted["--xla_gpu_enable_triton_gemm"] = "false"
+    given = os.environ.get("XLA_FLAGS", "")
+    added = [f"{name}={value}" for name, value in wanted.items() if name not in given]
+    if added:  # What the user set stands.
+        os.environ["XLA_FLAGS"] = " ".join([given, *added]).strip()
 
 
 def _expand_home() -> None:
@@ -238,7 +247,7 @@ def run(
         from advknow.runs.unfinished import StoppedError
 
         try:
-            _ask_for_determinism()
+            _set_xla_flags()
             _join_processes()
             _check_devices()
             _use_compilation_cache()

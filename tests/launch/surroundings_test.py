@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 from launching import ROOT
@@ -116,3 +117,41 @@ def test_a_path_that_the_locale_cannot_spell(name, tmp_path):
     assert done.returncode == 2
     assert b"letters that this process cannot spell" in done.stderr
     assert b"damaged" not in done.stderr
+
+
+TRITON = "--xla_gpu_enable_triton_gemm"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "flags", "given", "wanted"),
+    [
+        (None, (), "", ""),
+        (None, (), "--xla_a=1", "--xla_a=1"),
+        (None, ("--deterministic",), "", "--xla_gpu_deterministic_ops=true"),
+        ("xla_tpu", (), "", ""),
+        ("xla_cuda12", (), "", f"{TRITON}=false"),
+        ("xla_cuda13", (), f"{TRITON}=true", f"{TRITON}=true"),
+        ("xla_cuda13", ("--deterministic",), "--xla_a=1",
+         f"--xla_a=1 --xla_gpu_deterministic_ops=true {TRITON}=false"),
+    ],
+)  # fmt: skip
+def test_xla_is_told_to_compile_quickly_on_gpus(plugin, flags, given, wanted, tmp_path):
+    installed = [found.name for found in metadata.entry_points(group="jax_plugins")]
+    if any("cuda" in name for name in installed):
+        pytest.skip("JAX has a GPU's plugin here")
+    if plugin is not None:
+        info = tmp_path / "plugin-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[jax_plugins]\n{plugin} = nowhere\n")
+    script = (
+        "import os, sys\n"
+        "from launch import app\n"
+        "app.flags.FLAGS(['app', *sys.argv[1:]])\n"
+        "app._set_xla_flags()\n"
+        "print(os.environ['XLA_FLAGS'])\n"
+    )
+    done = start("-c", script, *flags, cwd=tmp_path, command=(sys.executable,),
+                 PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))), XLA_FLAGS=given)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().strip() == wanted
