@@ -29,6 +29,7 @@ from advknow.experiments.tasks import Parts
 from advknow.models import Model
 from advknow.runs.session import session
 from advknow.training import TrainConfig, predict, sgd
+from advknow.training.evaluation import batch_size_of
 from advknow.training.forward import WholeModel
 from advknow.training.state import create_state
 
@@ -120,7 +121,7 @@ def _nowhere(of: Setting) -> Setting:
 
 
 def _one_step(config: ExperimentConfig, of: Coming) -> None:
-    """A step of the training, and the model's predictions as after each epoch."""
+    """A step of the training, and the model's predictions as after each epoch and at the end."""
     training, train = of.training, of.parts.train
     size = min(training.batch_size, len(train))
     state = create_state(
@@ -135,7 +136,9 @@ def _one_step(config: ExperimentConfig, of: Coming) -> None:
         forward=WholeModel(of.model, augment, training.activations),
         config=training,
     )
-    predict(of.model, of.variables, data.take_balanced(train, 1, seed=0))
+    for size in {batch_size_of(len(part)) for part in (of.parts.validation, of.parts.test)}:
+        few = data.take_balanced(train, 1, seed=0)
+        predict(of.model, of.variables, few, batch_size=size)
 
 
 def of_target(of: Setting, target: Coming, x: np.ndarray) -> list[Stage]:

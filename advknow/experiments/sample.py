@@ -161,7 +161,7 @@ class Sample:
                     "use --nocorrect_only to count all images."
                 )
             f = as_pytree(of_target.f)
-            logits = map_batches(lambda x: outputs(f, x), test.pixels(), 256)
+            logits = map_batches(lambda x: outputs(f, x), test.pixels())
             correct = logits.argmax(axis=1) == test.labels
         indices = tasks.chosen(
             correct,

@@ -26,7 +26,8 @@ from advknow.passes import devices, keys
 from advknow.runs import checkpoints
 from advknow.runs.session import Session, save_checkpoint
 from advknow.runs.session import measured as whole_pass
-from advknow.training import TrainConfig, evaluate, fine_tune, fit
+from advknow.training import TrainConfig, evaluate, extract_features, fine_tune, fit
+from advknow.training.fine_tuning import keeps_backbone
 from advknow.training.forward import Augment
 from advknow.training.objective import Objective
 from advknow.typing import ApplyFn, Array, AttackFn, PyTree
@@ -344,6 +345,8 @@ def transferred(
     settings, stage = config.transfer, f"transfer {source.name}"
     found = session.unfinished.load(stage)
     accuracies: list[float] = [] if found is None else list(found[1]["accuracies"])
+    fixed = keeps_backbone(settings.method, batch_norm_drift=settings.batch_norm_drift)
+    features = None
     with session.journal.stage(stage):
         for repeat in range(len(accuracies), settings.repeats):
             session.unfinished.begin()
@@ -363,7 +366,9 @@ def transferred(
                 dataset=config.target.dataset,
                 key=keys.of_stage(config.seed, f"transfer/{source.name}/{repeat}"),
             )
-            evaluation = evaluate(*tuned, target.test, sharding=session.sharding)
+            if features is None or not fixed:
+                features = extract_features(*tuned, target.test, sharding=session.sharding)
+            evaluation = evaluate(*tuned, target.test, features=features)
             accuracies.append(100.0 * evaluation.accuracy)
             session.unfinished.clear(draw)
             session.progress(stage, repeat + 1, settings.repeats)

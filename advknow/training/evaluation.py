@@ -1,7 +1,8 @@
 """Models on whole data sets: logits, features and accuracy, a batch at a time.
 
 The last batch is padded to the size of the others, so that one program is compiled whatever the
-length of the data set; the padding never leaves this module.
+length of the data set; the padding never leaves this module. Of few images it would be most of what
+is computed, so their batches are smaller.
 """
 
 import dataclasses
@@ -17,6 +18,9 @@ from advknow.data import Dataset
 from advknow.models import Model
 from advknow.passes import devices
 from advknow.typing import Array, PyTree, Sharding
+
+# Images in one program, and of a data set of fewer than so many.
+BATCH_SIZE, SMALL_BATCH_SIZE, FEW = 256, 64, 1024
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,12 +61,20 @@ def check_dataset(name: str, dataset: Dataset, model: Model, num_classes: int) -
         )
 
 
+def batch_size_of(n: int) -> int:
+    """Images in one program where nothing else is asked for, of a data set of n."""
+    return SMALL_BATCH_SIZE if n < FEW else BATCH_SIZE
+
+
 def map_batches(
-    fn: Callable[[Array], Array], inputs: np.ndarray, size: int, sharding: Sharding = None
+    fn: Callable[[Array], Array],
+    inputs: np.ndarray,
+    size: int | None = None,
+    sharding: Sharding = None,
 ) -> np.ndarray:
     """fn on (size, ...) pieces of inputs (N, ...), the last one padded; outputs (N, ...)."""
     outputs = []
-    size = devices.rounded_up(size, sharding)
+    size = devices.rounded_up(batch_size_of(len(inputs)) if size is None else size, sharding)
     for start in range(0, len(inputs), size):
         piece = inputs[start : start + size]
         if len(piece) < size:
@@ -82,20 +94,21 @@ def extract_features(
     variables: PyTree,
     dataset: Dataset,
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     sharding: Sharding = None,
 ) -> np.ndarray:
     """Features (N, F), float32: the input of the last layer, in evaluation mode.
 
     Args:
       model, variables, dataset: whose, of what.
-      batch_size: images in one program. sharding: over devices, None for one. No result depends on
-        them beyond rounding.
+      batch_size: images in one program; None for 256, or 64 of fewer than 1,024 images. sharding:
+        over devices, None for one. No result depends on them beyond rounding.
 
     Raises:
       ValueError, TypeError: a data set that is empty or of another image shape, a bad batch_size.
     """
-    validate.integer("batch_size", batch_size, minimum=1)
+    if batch_size is not None:
+        validate.integer("batch_size", batch_size, minimum=1)
     check_dataset("dataset", dataset, model, np.iinfo(np.int32).max)
     # Whatever the head: models of one backbone share the program.
     backbone = dataclasses.replace(model, num_classes=1)
@@ -113,18 +126,40 @@ def predict(model: Model, variables: PyTree, dataset: Dataset, **how: Any) -> np
 
     Args, Raises: as `extract_features`.
     """
-    features = extract_features(model, variables, dataset, **how)
+    return _head(variables, extract_features(model, variables, dataset, **how))
+
+
+def _head(variables: PyTree, features: np.ndarray) -> np.ndarray:
     head = devices.fetch(variables["params"]["head"])
     return features @ head["kernel"] + head["bias"]
 
 
-def evaluate(model: Model, variables: PyTree, dataset: Dataset, **how: Any) -> Evaluation:
+def evaluate(
+    model: Model,
+    variables: PyTree,
+    dataset: Dataset,
+    *,
+    features: np.ndarray | None = None,
+    **how: Any,
+) -> Evaluation:
     """The model's accuracy in evaluation mode; logits that are NaN count as wrong.
 
+    Args:
+      model, variables, dataset: whose, on what.
+      features: what `extract_features` gives of them, where it is known: heads on one backbone
+        share it. **how: of `extract_features` otherwise.
+
     Raises:
-      ValueError, TypeError: as `predict`; also labels that the model has no output for.
+      ValueError, TypeError: as `predict`; also labels that the model has no output for, and
+        features of another number of examples.
     """
     check_dataset("dataset", dataset, model, model.num_classes)
-    logits = predict(model, variables, dataset, **how)
+    if features is None:
+        features = extract_features(model, variables, dataset, **how)
+    if len(features) != len(dataset):
+        raise ValueError(
+            f"features are of {len(features)} examples; the data set has {len(dataset)}."
+        )
+    logits = _head(variables, features)
     correct = (logits.argmax(axis=-1) == dataset.labels) & np.isfinite(logits).all(axis=-1)
     return Evaluation(accuracy=float(correct.mean()), correct=correct, n=len(correct))

@@ -35,6 +35,11 @@ from advknow.typing import Array, PyTree, Sharding
 METHODS = ("last_layer", "all", "closed_form")
 
 
+def keeps_backbone(method: str, *, batch_norm_drift: bool) -> bool:
+    """Whether all that `fine_tune` returns but the head is bit for bit what it was given."""
+    return method != "all" and not batch_norm_drift
+
+
 def fine_tune(
     model: Model,
     variables: PyTree,
@@ -47,7 +52,7 @@ def fine_tune(
     batch_norm_drift: bool = False,
     augment: Augment | None = None,
     ridge: float = 1e-2,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     progress: sgd.Progress | None = None,
     progress_steps: int | None = None,
     sharding: Sharding = None,
@@ -67,7 +72,8 @@ def fine_tune(
       batch_norm_drift: with "last_layer" only; see the module. Without batch norm it has no effect.
       augment: as in `training.fit`. Without it "last_layer" computes the features once.
       ridge: with "closed_form" only; see `ridge_head`.
-      batch_size: of the passes that compute features; no result depends on it beyond rounding.
+      batch_size: of the passes that compute features, as in `training.extract_features`; no result
+        depends on it beyond rounding.
       progress: as in `training.fit`, validation_accuracy None.
       progress_steps: as in `training.fit`.
       sharding: as in `training.fit`.
@@ -182,7 +188,7 @@ def _descended(
 
 
 def _finite_features(
-    model: Model, variables: PyTree, dataset: Dataset, batch_size: int, sharding: Sharding
+    model: Model, variables: PyTree, dataset: Dataset, batch_size: int | None, sharding: Sharding
 ) -> np.ndarray:
     features = extract_features(model, variables, dataset, batch_size=batch_size, sharding=sharding)
     if not np.isfinite(features).all():

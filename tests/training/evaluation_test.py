@@ -43,6 +43,36 @@ def test_one_program_for_every_length_and_head(resnet):
     assert evaluation._features._cache_size() == compiled
 
 
+@pytest.mark.parametrize("n", [1, 53, 64, 65, 136, 1000, 1023, 1024, 1025, 3000])
+def test_little_of_what_is_computed_is_padding(n):
+    sizes = []
+
+    def double(x):
+        sizes.append(len(x))
+        return 2 * x
+
+    inputs = np.arange(n, dtype=np.float32)
+    np.testing.assert_array_equal(evaluation.map_batches(double, inputs), 2 * inputs)
+    assert len(set(sizes)) == 1
+    assert sum(sizes) - n < (64 if n < 1024 else 256)
+    # And every program is large enough to be worth its call.
+    assert sizes[0] == evaluation.batch_size_of(n) >= min(n, 64)
+
+
+def test_known_features_give_the_same_evaluation(resnet):
+    model, variables = resnet
+    dataset = blobs(23)
+    features = evaluation.extract_features(model, variables, dataset)
+    computed = evaluation.evaluate(model, variables, dataset)
+    known = evaluation.evaluate(model, variables, dataset, features=features)
+    np.testing.assert_array_equal(known.correct, computed.correct)
+    assert 0 < known.accuracy == computed.accuracy < 1
+    other = evaluation.evaluate(model, variables, dataset, features=-features)
+    assert other.correct.tolist() != known.correct.tolist()
+    with pytest.raises(ValueError, match="features are of 22 examples; the data set has 23"):
+        evaluation.evaluate(model, variables, dataset, features=features[1:])
+
+
 def test_pixels_are_those_of_the_data_set():
     dataset = blobs(5)
     # XLA multiplies by the rounded 1 / 255, which moves the last bit of some values.

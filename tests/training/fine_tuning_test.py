@@ -68,6 +68,19 @@ def test_drift_moves_the_statistics_and_nothing_else_of_the_backbone(source):
     assert all(jax.tree.leaves(moved))
 
 
+@pytest.mark.parametrize("drift", [False, True])
+@pytest.mark.parametrize("method", fine_tuning.METHODS)
+def test_which_transfers_keep_the_backbone_is_said(source, method, drift):
+    if drift and method != "last_layer":
+        assert not fine_tuning.keeps_backbone("all", batch_norm_drift=drift)
+        return
+    model, variables = source
+    new_model, tuned = tune(source, method=method, batch_norm_drift=drift)
+    x = TARGET.pixels()
+    same = bits(new_model.features(tuned, x)) == bits(model.features(variables, x))
+    assert same == fine_tuning.keeps_backbone(method, batch_norm_drift=drift)
+
+
 def test_drift_is_nothing_without_batch_norm(mlp_source):
     still, drifting = (tune(mlp_source, batch_norm_drift=drift)[1] for drift in (False, True))
     assert bits(still) == bits(drifting)
