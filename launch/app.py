@@ -72,17 +72,26 @@ def _join_processes() -> None:
 
 def _set_xla_flags() -> None:
     """Before JAX looks for its devices, after which it reads no more of XLA's flags."""
-    wanted = {}
-    if DETERMINISTIC.value:
-        wanted["--xla_gpu_deterministic_ops"] = "true"
-    if any("cuda" in plugin.name for plugin in metadata.entry_points(group="jax_plugins")):
-        # XLA would try many kernels of Triton for every product: on an H100 it compiled twice as
-        # long and more (advknow/benchmark/README.md), for steps that are no quicker.
-        wanted["--xla_gpu_enable_triton_gemm"] = "false"
-    given = os.environ.get("XLA_FLAGS", "")
-    added = [f"{name}={value}" for name, value in wanted.items() if name not in given]
-    if added:  # What the user set stands.
-        os.environ["XLA_FLAGS"] = " ".join([given, *added]).strip()
+    given = os.environ.get("XLA_FLAGS", "").strip()
+    if given and not given.startswith("-"):  # The name of a file of flags, and nothing else.
+        if DETERMINISTIC.value:
+            raise ValueError(
+                f"XLA_FLAGS={given!r} names a file, to which --deterministic cannot add; write "
+                "--xla_gpu_deterministic_ops=true into it instead."
+            )
+        return
+    words = given.split()
+    # XLA would try many kernels of Triton for every product while it compiles for a GPU, which is
+    # most of what a first start takes there (advknow/benchmark/README.md).
+    triton = "--xla_gpu_enable_triton_gemm"
+    plugins = metadata.entry_points(group="jax_plugins")
+    named = any(word.partition("=")[0] == triton for word in words)
+    if not named and any("cuda" in plugin.name for plugin in plugins):
+        words.append(f"{triton}=false")
+    if DETERMINISTIC.value:  # The last of a name holds.
+        words.append("--xla_gpu_deterministic_ops=true")
+    if words:
+        os.environ["XLA_FLAGS"] = " ".join(words)
 
 
 def _expand_home() -> None:

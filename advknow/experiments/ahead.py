@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from advknow import data, precision, programs
+from advknow.data import Dataset
 from advknow.experiments import stages, tasks
 from advknow.experiments.config import ExperimentConfig
 from advknow.experiments.quantities import Quantity
@@ -121,7 +122,7 @@ def _nowhere(of: Setting) -> Setting:
 
 
 def _one_step(config: ExperimentConfig, of: Coming) -> None:
-    """A step of the training, and the model's predictions as after each epoch and at the end."""
+    """A step of the training, and the model's predictions as after each epoch."""
     training, train = of.training, of.parts.train
     size = min(training.batch_size, len(train))
     state = create_state(
@@ -136,8 +137,14 @@ def _one_step(config: ExperimentConfig, of: Coming) -> None:
         forward=WholeModel(of.model, augment, training.activations),
         config=training,
     )
-    for size in {batch_size_of(len(part)) for part in (of.parts.validation, of.parts.test)}:
-        few = data.take_balanced(train, 1, seed=0)
+    parts = of.parts
+    _predictions(of, parts.test if config.checkpoint_on_test else parts.validation)
+
+
+def _predictions(of: Coming, *parts: Dataset) -> None:
+    """What the model says of parts: of a few images, in batches of their sizes."""
+    few = data.take_balanced(of.parts.train, 1, seed=0)
+    for size in sorted({batch_size_of(len(part)) for part in parts}):
         predict(of.model, of.variables, few, batch_size=size)
 
 
@@ -145,6 +152,7 @@ def of_target(of: Setting, target: Coming, x: np.ndarray) -> list[Stage]:
     """The stages of the target after its training, on a batch x (B, ...) of its images."""
 
     def attack() -> None:
+        _predictions(target, target.parts.test)
         f, where = target.model.bind(target.variables), _nowhere(of)
         stages.attacked(where, target.name, f, x)
         stages.audited(where, target.name, f, x)
@@ -201,6 +209,7 @@ def of_source(
             dataset=config.target.dataset,
             key=jax.random.key(0),
         )
+        _predictions(source, few, target.parts.test, source.parts.test)
 
     return [
         (f"train {name}", lambda: _one_step(config, source)),

@@ -370,6 +370,7 @@ def _results(
 ) -> _Found:
     config, began, parts = of.config, of.setting.session, coming.parts
     target = _trained(of, coming, of.folder / "target")
+    of.wait("attack target")
     evaluation = evaluate(target.model, target.variables, parts.test, sharding=began.sharding)
     indices = tasks.chosen(
         evaluation.correct,
@@ -379,7 +380,6 @@ def _results(
     )
     x = parts.test.pixels(indices)
     one_hot = np.eye(len(parts.class_names))[parts.test.labels[indices]]
-    of.wait("attack target")
     on = _attacked(of, "target", target.model.bind(target.variables), x, one_hot)
     audits = {"target": stages.audited(of.setting, "target", on.f, x)}
     both = _sources(of, sources, target, on)

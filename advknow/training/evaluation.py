@@ -1,8 +1,8 @@
 """Models on whole data sets: logits, features and accuracy, a batch at a time.
 
 The last batch is padded to the size of the others, so that one program is compiled whatever the
-length of the data set; the padding never leaves this module. Of few images it would be most of what
-is computed, so their batches are smaller.
+length of the data set; the padding never leaves this module. It is up to a batch less one image,
+so the batches of few images are smaller.
 """
 
 import dataclasses
@@ -72,7 +72,10 @@ def map_batches(
     size: int | None = None,
     sharding: Sharding = None,
 ) -> np.ndarray:
-    """fn on (size, ...) pieces of inputs (N, ...), the last one padded; outputs (N, ...)."""
+    """fn on (size, ...) pieces of inputs (N, ...), the last one padded; outputs (N, ...).
+
+    The size is `batch_size_of(N)` where none is given.
+    """
     outputs = []
     size = devices.rounded_up(batch_size_of(len(inputs)) if size is None else size, sharding)
     for start in range(0, len(inputs), size):

@@ -36,7 +36,7 @@ METHODS = ("last_layer", "all", "closed_form")
 
 
 def keeps_backbone(method: str, *, batch_norm_drift: bool) -> bool:
-    """Whether all that `fine_tune` returns but the head is bit for bit what it was given."""
+    """Whether `fine_tune` returns all but the head bit for bit as given, whatever the model."""
     return method != "all" and not batch_norm_drift
 
 

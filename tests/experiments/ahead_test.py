@@ -7,11 +7,12 @@ import jax
 import pytest
 from tiny_run import tiny_run
 
-from advknow.experiments import ahead
+from advknow.experiments import ahead, tasks
 from advknow.experiments.ahead import Ahead
 from advknow.experiments.run import run
 from advknow.passes import devices
 from advknow.runs.unfinished import StoppedError
+from advknow.training import evaluation
 
 
 def running():
@@ -65,6 +66,32 @@ def test_no_program_is_compiled_twice_and_the_large_ones_ahead(both):
         return sorted(name for _, name in found if name in large)
 
     assert count(beside) == count(plain)
+
+
+def test_batches_of_every_size_are_rehearsed(tmp_path, monkeypatch):
+    """Of data sets of two sizes, without features of the labelled images."""
+    config = tiny_run()
+    target, sources = tasks.load(config)
+    for parts in (target, *sources.values()):
+        assert len(parts.validation) < 50 <= len(parts.test)
+    monkeypatch.setattr(evaluation, "SMALL_BATCH_SIZE", 8)
+    monkeypatch.setattr(evaluation, "FEW", 50)
+    monkeypatch.setattr(devices, "usable_cores", lambda: 2)
+    jax.clear_caches()
+    found, main = [], threading.get_ident()
+
+    def listen(event, duration, **about):
+        if event.endswith("/backend_compile_duration") and "_features" in about["fun_name"]:
+            found.append(threading.get_ident() == main)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        run(config, tmp_path, compile_ahead=True)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    # Two sizes of three models; the target's first epoch may be over before its rehearsal.
+    assert len(found) == 6
+    assert found.count(True) <= 1
 
 
 def test_an_error_in_a_rehearsal_is_left_to_its_stage():

@@ -132,7 +132,13 @@ TRITON = "--xla_gpu_enable_triton_gemm"
         ("xla_cuda12", (), "", f"{TRITON}=false"),
         ("xla_cuda13", (), f"{TRITON}=true", f"{TRITON}=true"),
         ("xla_cuda13", ("--deterministic",), "--xla_a=1",
-         f"--xla_a=1 --xla_gpu_deterministic_ops=true {TRITON}=false"),
+         f"--xla_a=1 {TRITON}=false --xla_gpu_deterministic_ops=true"),
+        ("xla_cuda13", (), f"{TRITON}_int4=true", f"{TRITON}_int4=true {TRITON}=false"),
+        # The last of a name holds.
+        (None, ("--deterministic",), "--xla_gpu_deterministic_ops=false",
+         "--xla_gpu_deterministic_ops=false --xla_gpu_deterministic_ops=true"),
+        # A file of flags.
+        ("xla_cuda13", (), "/a/file", "/a/file"),
     ],
 )  # fmt: skip
 def test_xla_is_told_to_compile_quickly_on_gpus(plugin, flags, given, wanted, tmp_path):
@@ -155,3 +161,15 @@ def test_xla_is_told_to_compile_quickly_on_gpus(plugin, flags, given, wanted, tm
                  PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))), XLA_FLAGS=given)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode().strip() == wanted
+
+
+def test_a_file_of_flags_cannot_be_added_to(tmp_path):
+    file = tmp_path / "flags"
+    file.write_text("--xla_gpu_deterministic_ops=true\n")
+    flags = ("launch.measure", "--source=nowhere", "--target=nowhere", "--workdir=w")
+    done = start(*flags, "--deterministic", cwd=tmp_path, XLA_FLAGS=str(file))
+    assert done.returncode == 2
+    assert b"names a file, to which --deterministic cannot add" in done.stderr
+    done = start(*flags, cwd=tmp_path, XLA_FLAGS=str(file))
+    assert done.returncode == 2
+    assert b"nowhere" in done.stderr
