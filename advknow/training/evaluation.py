@@ -19,7 +19,7 @@ from advknow.models import Model
 from advknow.passes import devices
 from advknow.typing import Array, PyTree, Sharding
 
-# Images in one program, and of a data set of fewer than so many.
+# Images in one program: SMALL_BATCH_SIZE of a data set of fewer than FEW, BATCH_SIZE of others.
 BATCH_SIZE, SMALL_BATCH_SIZE, FEW = 256, 64, 1024
 
 

@@ -7,11 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
-from blobs import random_variables
-from tiny_run import tiny_run
 from tiny_run import trained_run as tiny
 
-from advknow import data, models
+from advknow import data
 from advknow.attacks import Named
 from advknow.experiments import results, stages, tasks
 from advknow.experiments.chain import chain
@@ -23,9 +21,8 @@ from advknow.experiments.run import NothingCorrectError, run
 from advknow.experiments.sample import Sample
 from advknow.experiments.train import train
 from advknow.report import commands, figures, tables
-from advknow.runs.session import session
 from advknow.runs.unfinished import StoppedError
-from advknow.training import TrainConfig, evaluate
+from advknow.training import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -74,44 +71,6 @@ def test_the_authors_hundred_percent_source_can_be_had():
     last = preset("know2adv", "poster", horse_for_dog=True).sources[-1]
     assert last.task.classes == ("bird", "cat", "deer", "horse")
     assert last.similarity == 0.75
-
-
-@pytest.mark.parametrize(
-    ("settings", "passes"),
-    [
-        ({}, 1),
-        ({"augment": False}, 1),
-        ({"method": "closed_form", "augment": False}, 1),
-        ({"batch_norm_drift": True}, 3),
-        ({"method": "all"}, 3),
-    ],
-)
-def test_draws_of_a_transfer_share_what_the_backbone_makes_of_the_test_part(
-    settings, passes, monkeypatch
-):
-    config = tiny_run()
-    transfer = dataclasses.replace(config.transfer, repeats=3, **settings)
-    config = dataclasses.replace(config, transfer=transfer)
-    parts, _ = tasks.load(config)
-    model = models.create("resnet18", num_classes=2, input_shape=(32, 32, 1), width=0.05)
-    variables = random_variables(model)
-    tuned, extracted = [], []
-
-    def recorded(function, found):
-        def called(*args, **kwargs):
-            found.append(function(*args, **kwargs))
-            return found[-1]
-
-        return called
-
-    monkeypatch.setattr(stages, "fine_tune", recorded(stages.fine_tune, tuned))
-    monkeypatch.setattr(stages, "extract_features", recorded(stages.extract_features, extracted))
-    of = session(None, ends_with="")
-    accuracies = stages.transferred(of, config, config.sources[0], model, variables, parts)
-    assert len(extracted) == passes
-    # Each by a pass of its own.
-    assert accuracies == [100.0 * evaluate(*found, parts.test).accuracy for found in tuned]
-    assert len(accuracies) == 3
 
 
 def test_mnist_and_digits_fill_the_frame_alike():
