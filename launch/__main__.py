@@ -7,9 +7,12 @@ import pathlib
 import runpy
 import sys
 
+from launch import huge_pages
+
 
 def main() -> None:
     """Runs the launcher that the first argument names."""
+    huge_pages.start_again()
     folder = pathlib.Path(__file__).parent
     names = sorted(p.stem for p in folder.glob("*.py") if "app.run(" in p.read_text() or p.stem in (
         "adv2know", "know2adv"))  # fmt: skip

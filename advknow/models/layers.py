@@ -1,6 +1,7 @@
 """The layers that the architectures share."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -38,12 +39,18 @@ def conv(
     )
 
 
-def pointwise(features: int) -> nn.Dense:
-    """A 1 x 1 convolution without bias, as the matrix product that it is.
+def pointwise(features: int) -> Callable[[Array], Array]:
+    """A 1 x 1 convolution without bias, (..., C) -> (..., features), as the matrix product it is.
 
-    XLA's CPU backend takes four times as long for the weight gradient of the convolution.
+    XLA's CPU backend takes four times as long for the weight gradient of the convolution. The
+    product is one of matrices: that of more axes transposes what the weight gradient reads.
     """
-    return nn.Dense(features, use_bias=False, kernel_init=he_normal)
+    product = nn.Dense(features, use_bias=False, kernel_init=he_normal)
+
+    def layer(x: Array) -> Array:
+        return product(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], features)
+
+    return layer
 
 
 def dense(features: int) -> nn.Dense:

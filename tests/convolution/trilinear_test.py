@@ -175,7 +175,8 @@ def test_parts_are_of_as_many_examples_as_are_read_at_once(size):
     shape = (size, 32, 32, 1)
     geometry = Geometry(shape, (3, 3, 1, 1), shape, (1, 1), ((1, 1), (1, 1)))
     count = parts.num_parts(geometry)
-    assert size % count == 0 and size // count % 8 == 0
+    assert size % count == 0
+    assert size // count % 8 == 0
     # As small as they can be, of at most eight.
     assert not any(size % (8 * more) == 0 for more in range(count + 1, 9))
 
