@@ -1,12 +1,14 @@
 """Which algorithm is fastest for a convolution: the measurement behind `advknow.convolution`.
 
-    python -m advknow.benchmark.convolutions
+    python -m advknow.benchmark.convolutions --batch_size=64
 
-The 3 x 3 convolutions of ResNet18 at width 64 and LeNet's 5 x 5, 64 images of 32 x 32: in each mode
-(`convolution.trilinear`) milliseconds by XLA's own, by Winograd's filtering, by Toeplitz matrices
-and in parts; medians of interleaved runs. "-" where an algorithm does not apply.
+The 3 x 3 convolutions of ResNet18 with 64 and with 8 channels at first, and LeNet's 5 x 5, images
+of 32 x 32: in each mode (`convolution.trilinear`) milliseconds by XLA's own, by Winograd's
+filtering, by Toeplitz matrices, in parts, and in twice as many parts of half the images; medians
+of interleaved runs. "-" where an algorithm does not apply.
 """
 
+import argparse
 import functools
 
 import jax
@@ -29,8 +31,12 @@ LAYERS = (
     (8, 256, 256, 3, 1, 1),
     (8, 256, 512, 3, 2, 1),
     (4, 512, 512, 3, 1, 1),
+    (32, 8, 8, 3, 1, 1),
+    (32, 8, 16, 3, 2, 1),
+    (16, 16, 16, 3, 1, 1),
+    (8, 32, 32, 3, 1, 1),
+    (4, 64, 64, 3, 1, 1),
 )
-BATCH = 64
 REPEATS = 7
 
 
@@ -46,6 +52,9 @@ def _ways(geometry: Geometry, mode: str):
             return convolution._reference(a, b, mode="w", geometry=part)
 
         yield "parts", lambda a, b: parts.sum_over_parts(own, a, b, geometry)
+        count = 2 * parts.num_parts(geometry)
+        if count > 2 and geometry.y_shape[0] % count == 0:
+            yield "halves", lambda a, b: parts.sum_over(own, a, b, geometry, count)
 
 
 def _run(compiled, given) -> None:
@@ -54,14 +63,17 @@ def _run(compiled, given) -> None:
 
 def main() -> None:
     """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch_size", type=int, default=64, help="Images in one convolution.")
+    size = parser.parse_args().batch_size
     generator = np.random.default_rng(0)
     print("image x channels -> features, kernel / stride, mode: milliseconds")
     for side, channels, features, kernel, stride, padding in LAYERS:
         outputs = (side + 2 * padding - kernel) // stride + 1
         geometry = Geometry(
-            (BATCH, side, side, channels),
+            (size, side, side, channels),
             (kernel, kernel, channels, features),
-            (BATCH, outputs, outputs, features),
+            (size, outputs, outputs, features),
             (stride, stride),
             ((padding, padding), (padding, padding)),
         )
@@ -78,7 +90,7 @@ def main() -> None:
             times = {"own": rows[0].seconds} | {row.against: row.other_seconds for row in rows}
             told = (
                 f"{name} {1e3 * times[name]:.1f}" if name in times else f"{name} -"
-                for name in ("own", "winograd", "toeplitz", "parts")
+                for name in ("own", "winograd", "toeplitz", "parts", "halves")
             )
             print(
                 f"{side:>2} x {channels:<3} -> {features:<3} {kernel} / {stride} {mode}:",

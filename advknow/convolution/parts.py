@@ -78,11 +78,21 @@ def num_parts(geometry: Geometry) -> int:
 def sum_over_parts(
     function: Callable[[Array, Array, Geometry], Array], a: Array, b: Array, geometry: Geometry
 ) -> Array:
-    """The sum of `function`, XLA's mode "w", over parts of the batch.
+    """The sum of `function`, XLA's mode "w", over as many parts as `num_parts` says."""
+    return sum_over(function, a, b, geometry, num_parts(geometry))
+
+
+def sum_over(
+    function: Callable[[Array, Array, Geometry], Array],
+    a: Array,
+    b: Array,
+    geometry: Geometry,
+    count: int,
+) -> Array:
+    """The sum of `function` over `count` parts, which divides the batch.
 
     Unrolled: XLA's CPU backend runs its convolutions in loops on one thread.
     """
-    count = num_parts(geometry)
     if count == 1:
         return function(a, b, geometry)
     part = geometry.with_batch(len(a) // count)
