@@ -39,8 +39,9 @@ ONE_BY_ONE = flags.DEFINE_integer(
     "one_by_one", 4, "Images that the protocol's form does; its time is scaled to all."
 )
 TRAIN_STEPS = flags.DEFINE_integer(
-    "train_steps", None, "Training steps of 64 images; 2 by default, 200 without residuals."
+    "train_steps", None, "Training steps; 2 by default, 200 without residuals."
 )
+TRAIN_BATCH = flags.DEFINE_integer("train_batch", 64, "Images in a training step.")
 BFLOAT16 = flags.DEFINE_bool(
     "bfloat16",
     False,
@@ -81,6 +82,7 @@ def _settings() -> list:
             num_steps=NUM_STEPS.value,
             one_by_one=ONE_BY_ONE.value,
             train_steps=steps if TRAIN_STEPS.value is None else TRAIN_STEPS.value,
+            train_batch=TRAIN_BATCH.value,
             repeats=REPEATS.value,
         )
         activations = "bfloat16" if BFLOAT16.value else "float32"
