@@ -4,6 +4,6 @@ import sys
 
 from launch import huge_pages
 
-# What Python says while it looks for the module of `python -m`: a command, and no import.
+# So it is while Python looks for the module of `python -m`: this is a command, and no import.
 if sys.argv[:1] == ["-m"]:
     huge_pages.start_again()

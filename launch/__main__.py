@@ -11,7 +11,7 @@ from launch import huge_pages
 
 
 def main() -> None:
-    """Runs the launcher that the first argument names."""
+    """Runs the launcher that the first argument names; may start the process anew for it."""
     huge_pages.start_again()
     folder = pathlib.Path(__file__).parent
     names = sorted(p.stem for p in folder.glob("*.py") if "app.run(" in p.read_text() or p.stem in (

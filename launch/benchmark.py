@@ -41,7 +41,7 @@ ONE_BY_ONE = flags.DEFINE_integer(
 TRAIN_STEPS = flags.DEFINE_integer(
     "train_steps", None, "Training steps; 2 by default, 200 without residuals."
 )
-TRAIN_BATCH = flags.DEFINE_integer("train_batch", 64, "Images in a training step.")
+TRAIN_BATCH = flags.DEFINE_integer("train_batch", 64, "Images in a training step; 8 with --smoke.")
 BFLOAT16 = flags.DEFINE_bool(
     "bfloat16",
     False,

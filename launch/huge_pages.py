@@ -1,10 +1,10 @@
 """Lets a launcher's process have huge pages where Linux gives them to those that ask.
 
-XLA's CPU backend takes new memory for every call of a program, some 100 MB in a step of training,
-and the kernel clears it page by page: up to a third of the step in pages of 4 kB (figures in
-advknow/benchmark/README.md). glibc asks for huge ones if its environment says so when it starts,
-so a launcher starts itself once more, before anything is imported. No result depends on it.
-GLIBC_TUNABLES=glibc.malloc.hugetlb=0 leaves everything as it is.
+XLA's CPU backend takes new memory for every call of a program, and the kernel clears it page by
+page, which in pages of 4 kB costs a good part of a step of training (advknow/benchmark/README.md).
+glibc asks for huge ones if its environment says so when it starts, so a launcher starts itself once
+more, before anything is imported; processes that it starts inherit the variable. No result depends
+on it. GLIBC_TUNABLES=glibc.malloc.hugetlb=0 leaves everything as it is.
 """
 
 import os
@@ -16,6 +16,8 @@ TUNABLE = "glibc.malloc.hugetlb"
 ENABLED = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 # The first that knows the tunable.
 GLIBC = (2, 35)
+# Python's option -X takes any word.
+AGAIN = "advknow_again"
 
 
 def tunables(given: str, *, libc: str, enabled: str) -> str | None:
@@ -48,10 +50,18 @@ def _enabled() -> str:
 
 
 def start_again() -> None:
-    """Starts the command of this process once more, in its place, if it is to have huge pages."""
+    """Starts the command of this process once more, in its place, if it is to have huge pages.
+
+    What the second start is told in its command line tells it from the first even where the
+    variable does not reach it.
+    """
     found = tunables(os.environ.get("GLIBC_TUNABLES", ""), libc=_libc(), enabled=_enabled())
-    # Nor under a debugger.
-    if found is None or not sys.executable or sys.gettrace() is not None:
+    # A tracer (a debugger, coverage) would lose what it follows.
+    again = AGAIN in sys._xoptions or not sys.executable or sys.gettrace() is not None
+    if found is None or again:
         return
-    environment = {**os.environ, "GLIBC_TUNABLES": found}
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+    arguments = [sys.executable, "-X", AGAIN, *sys.orig_argv[1:]]
+    try:
+        os.execve(sys.executable, arguments, {**os.environ, "GLIBC_TUNABLES": found})
+    except OSError:
+        return  # With small pages, then.

@@ -4,8 +4,8 @@
 
 The 3 x 3 convolutions of ResNet18 with 64 and with 8 channels at first, and LeNet's 5 x 5, images
 of 32 x 32: in each mode (`convolution.trilinear`) milliseconds by XLA's own, by Winograd's
-filtering, by Toeplitz matrices, in parts, and in twice as many parts of half the images; medians
-of interleaved runs. "-" where an algorithm does not apply.
+filtering, by Toeplitz matrices, in parts, and in twice as many smaller parts; medians of
+interleaved runs. "-" where an algorithm does not apply, or a batch is one part.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import functools
 import jax
 import numpy as np
 
+from advknow import validate
 from advknow.benchmark.timing import Work, compare
 from advknow.convolution import parts, toeplitz, winograd
 from advknow.convolution import trilinear as convolution
@@ -54,7 +55,7 @@ def _ways(geometry: Geometry, mode: str):
         yield "parts", lambda a, b: parts.sum_over_parts(own, a, b, geometry)
         count = 2 * parts.num_parts(geometry)
         if count > 2 and geometry.y_shape[0] % count == 0:
-            yield "halves", lambda a, b: parts.sum_over(own, a, b, geometry, count)
+            yield "smaller parts", lambda a, b: parts.sum_over(own, a, b, geometry, count)
 
 
 def _run(compiled, given) -> None:
@@ -66,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch_size", type=int, default=64, help="Images in one convolution.")
     size = parser.parse_args().batch_size
+    validate.integer("batch_size", size, minimum=1)
     generator = np.random.default_rng(0)
     print("image x channels -> features, kernel / stride, mode: milliseconds")
     for side, channels, features, kernel, stride, padding in LAYERS:
@@ -90,7 +92,7 @@ def main() -> None:
             times = {"own": rows[0].seconds} | {row.against: row.other_seconds for row in rows}
             told = (
                 f"{name} {1e3 * times[name]:.1f}" if name in times else f"{name} -"
-                for name in ("own", "winograd", "toeplitz", "parts", "halves")
+                for name in ("own", "winograd", "toeplitz", "parts", "smaller parts")
             )
             print(
                 f"{side:>2} x {channels:<3} -> {features:<3} {kernel} / {stride} {mode}:",

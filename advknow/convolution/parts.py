@@ -14,11 +14,11 @@ from jax import lax
 from advknow.convolution.geometry import Geometry
 from advknow.typing import Array, PyTree
 
-# XLA's gradient of the weights is fastest in parts of about so many outputs, which fit a cache;
-# more parts than so many take longer to compile than they gain. It reads so many examples at once;
-# in parts of 4 a layer of 8 channels takes 3.5 times as long.
+# XLA's gradient of the weights is fastest in parts of about so many outputs, which fit a cache.
 OUTPUTS_OF_A_PART = 1024
+# More parts take longer to compile than they gain.
 MOST_PARTS = 8
+# XLA reads as many examples at once; in parts of half as many it takes a multiple of the time.
 EXAMPLES_AT_ONCE = 8
 
 
@@ -71,7 +71,7 @@ def num_parts(geometry: Geometry) -> int:
     size, rows, columns, _ = geometry.y_shape
     together, rest = divmod(size, EXAMPLES_AT_ONCE)
     most = min(MOST_PARTS, together, size * rows * columns // OUTPUTS_OF_A_PART)
-    # Each of whole reads where the batch is.
+    # Parts are multiples of EXAMPLES_AT_ONCE where the batch is one.
     return divisor(size if rest else together, most=most)
 
 
