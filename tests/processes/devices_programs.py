@@ -69,12 +69,13 @@ def small_convolutional_model():
     """Convolutions by every algorithm of the CPU, and batch norm: compiles in a few seconds."""
     import flax.linen as nn
 
-    from advknow.convolution import winograd
+    from advknow.convolution import parts, winograd
     from advknow.models import Model, layers
     from advknow.models.batch_norm import BatchNorm
 
     # As if these sizes were worth it, and in four parts of a batch of 16.
     winograd.LEAST_PRODUCTS, winograd.LEAST_TILES, winograd.NUMBERS_OF_A_PART = 1, 1, 2**12
+    parts.OUTPUTS_OF_A_PART, parts.EXAMPLES_AT_ONCE = 64, 4
 
     class Backbone(nn.Module):
         @nn.compact
