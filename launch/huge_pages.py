@@ -7,6 +7,7 @@ more, before anything is imported; processes that it starts inherit the variable
 on it. GLIBC_TUNABLES=glibc.malloc.hugetlb=0 leaves everything as it is.
 """
 
+import contextlib
 import os
 import pathlib
 import sys
@@ -55,13 +56,13 @@ def start_again() -> None:
     What the second start is told in its command line tells it from the first even where the
     variable does not reach it.
     """
-    found = tunables(os.environ.get("GLIBC_TUNABLES", ""), libc=_libc(), enabled=_enabled())
     # A tracer (a debugger, coverage) would lose what it follows.
-    again = AGAIN in sys._xoptions or not sys.executable or sys.gettrace() is not None
-    if found is None or again:
+    if AGAIN in sys._xoptions or not sys.executable or sys.gettrace() is not None:
+        return
+    found = tunables(os.environ.get("GLIBC_TUNABLES", ""), libc=_libc(), enabled=_enabled())
+    if found is None:
         return
     arguments = [sys.executable, "-X", AGAIN, *sys.orig_argv[1:]]
-    try:
+    # Where that is refused it goes on, with small pages.
+    with contextlib.suppress(OSError):
         os.execve(sys.executable, arguments, {**os.environ, "GLIBC_TUNABLES": found})
-    except OSError:
-        return  # With small pages, then.

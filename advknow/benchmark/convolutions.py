@@ -52,10 +52,13 @@ def _ways(geometry: Geometry, mode: str):
         def own(a, b, part):
             return convolution._reference(a, b, mode="w", geometry=part)
 
-        yield "parts", lambda a, b: parts.sum_over_parts(own, a, b, geometry)
-        count = 2 * parts.num_parts(geometry)
-        if count > 2 and geometry.y_shape[0] % count == 0:
-            yield "smaller parts", lambda a, b: parts.sum_over(own, a, b, geometry, count)
+        count = parts.num_parts(geometry)
+        yield "parts", lambda a, b: parts.sum_over_parts(own, a, b, geometry, count)
+        if count > 1 and geometry.y_shape[0] % (2 * count) == 0:
+            yield (
+                "smaller parts",
+                lambda a, b: parts.sum_over_parts(own, a, b, geometry, 2 * count),
+            )
 
 
 def _run(compiled, given) -> None:

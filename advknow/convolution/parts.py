@@ -18,7 +18,7 @@ from advknow.typing import Array, PyTree
 OUTPUTS_OF_A_PART = 1024
 # More parts take longer to compile than they gain.
 MOST_PARTS = 8
-# XLA reads as many examples at once; in parts of half as many it takes a multiple of the time.
+# XLA reads this many examples at once; with half as many in a part it takes several times as long.
 EXAMPLES_AT_ONCE = 8
 
 
@@ -76,20 +76,13 @@ def num_parts(geometry: Geometry) -> int:
 
 
 def sum_over_parts(
-    function: Callable[[Array, Array, Geometry], Array], a: Array, b: Array, geometry: Geometry
-) -> Array:
-    """The sum of `function`, XLA's mode "w", over as many parts as `num_parts` says."""
-    return sum_over(function, a, b, geometry, num_parts(geometry))
-
-
-def sum_over(
     function: Callable[[Array, Array, Geometry], Array],
     a: Array,
     b: Array,
     geometry: Geometry,
     count: int,
 ) -> Array:
-    """The sum of `function` over `count` parts, which divides the batch.
+    """The sum of `function`, XLA's mode "w", over `count` parts, which divides the batch.
 
     Unrolled: XLA's CPU backend runs its convolutions in loops on one thread.
     """

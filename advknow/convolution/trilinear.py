@@ -56,7 +56,11 @@ def _on_cpu(a: Array, b: Array, *, mode: str, geometry: Geometry) -> Array:
         return toeplitz.convolve(a, b, mode, geometry)
     if mode == "w":
         return parts.sum_over_parts(
-            lambda a, b, part: _reference(a, b, mode="w", geometry=part), a, b, geometry
+            lambda a, b, part: _reference(a, b, mode="w", geometry=part),
+            a,
+            b,
+            geometry,
+            parts.num_parts(geometry),
         )
     return _reference(a, b, mode=mode, geometry=geometry)
 

@@ -160,27 +160,6 @@ def test_vmap_is_a_loop(case, of, everywhere):
     chex.assert_trees_all_close(found, wanted, atol=1e-5 * scale)
 
 
-def test_parts_divide_the_batch():
-    def of(size, side):
-        shape = (size, side, side, 1)
-        return Geometry(shape, (3, 3, 1, 1), shape, (1, 1), ((1, 1), (1, 1)))
-
-    counts = {size: parts.num_parts(of(size, 32)) for size in (1, 2, 7, 62, 64, 640)}
-    assert counts == {1: 1, 2: 1, 7: 1, 62: 2, 64: 8, 640: 8}
-    assert [parts.num_parts(of(64, side)) for side in (1, 4, 8, 16)] == [1, 1, 4, 8]
-
-
-@pytest.mark.parametrize("size", [8, 16, 24, 32, 40, 48, 72, 96, 256])
-def test_parts_are_of_as_many_examples_as_are_read_at_once(size):
-    shape = (size, 32, 32, 1)
-    geometry = Geometry(shape, (3, 3, 1, 1), shape, (1, 1), ((1, 1), (1, 1)))
-    count = parts.num_parts(geometry)
-    assert size % count == 0
-    assert size // count % 8 == 0
-    # As small as they can be, of at most eight.
-    assert not any(size % (8 * more) == 0 for more in range(count + 1, 9))
-
-
 def test_what_is_not_plain_is_left_to_lax():
     x, w, strides, padding = _arrays("parts, stride", np.float32)
     options = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "rhs_dilation": (2, 2)}
