@@ -31,6 +31,7 @@ import numpy as np
 from advknow import precision, validate
 from advknow.alphas import Transferability, perturb
 from advknow.attacks import objectives, pgd
+from advknow.attacks.gradient import gradient_of
 from advknow.passes import keys
 from advknow.passes.apply_fn import as_pytree, explained, output_spec, outputs
 from advknow.typing import ApplyFn, Array, ArrayLike
@@ -129,18 +130,9 @@ def check_record(record: Transferability) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-@precision.program
-def _loss_and_gradient(f: ApplyFn, x: Array, y: Array) -> tuple[Array, Array, Array]:
-    def total(moved: Array) -> tuple[Array, Array]:
-        # The deviation of a single output has no gradient at x; the output has.
-        if y.shape[-1] == 1:
-            return jnp.sum(f(moved)), jnp.zeros(x.shape[0], y.dtype)
-        loss = objectives.cross_entropy(y, f(moved))
-        return jnp.sum(loss), loss
-
-    (_, loss), gradient = jax.value_and_grad(total, has_aux=True)(x)
-    gradient = gradient.reshape(x.shape[0], -1)
-    return loss, jnp.any(gradient != 0, axis=1), jnp.all(jnp.isfinite(gradient), axis=1)
+def _output(y: Array, y_prime: Array) -> Array:
+    """A single output: at x itself its deviation has no gradient, the output has."""
+    return y_prime[:, 0]
 
 
 @precision.program
@@ -262,7 +254,9 @@ def _check_attack(f, x, eps, bounds, num_steps, key, batch_size, judge) -> None:
     """The checks on gradients and on the attack."""
     first, second = jax.random.split(keys.typed(jax.random.key(0) if key is None else key))
     y = outputs(f, x)
-    clean, moves, finite = (np.asarray(a) for a in _loss_and_gradient(f, x, y))
+    raised = objectives.cross_entropy if y.shape[-1] > 1 else _output
+    gradient = np.asarray(gradient_of(raised)(np.zeros_like(x), f, x, y)).reshape(len(x), -1)
+    moves, finite = (gradient != 0).any(axis=1), np.isfinite(gradient).all(axis=1)
     bad = int((~finite).sum())
     message = f"the input gradient is NaN or infinite for {bad} of {len(x)} examples"
     if judge("nonfinite_gradients", bad / len(x), 0.0, message):
@@ -290,7 +284,7 @@ def _check_attack(f, x, eps, bounds, num_steps, key, batch_size, judge) -> None:
         delta = perturb(f, x, attack=attack, key=key, batch_size=batch_size)
         return np.asarray(_loss(y, outputs(f, x + delta)), np.float64)[moves]
 
-    before = clean.astype(np.float64)[moves]
+    before = np.asarray(_loss(y, y), np.float64)[moves]
     loss, one = attacked(num_steps, first), attacked(1, first)
     more, other = attacked(2 * num_steps, first), attacked(num_steps, second)
     mean = max(float(loss.mean()), float(np.finfo(np.float32).tiny))

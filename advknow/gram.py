@@ -226,17 +226,14 @@ class Linear(NamedTuple):
     root_target: np.ndarray
 
 
-def _jacobian(f: ApplyFn, x: Array, losses: tuple[AdversarialLoss, ...]) -> Any:
+@functools.partial(precision.program, static_argnames=("losses",))
+def _jacobian(f: ApplyFn, x: Array, *, losses: tuple[AdversarialLoss, ...]) -> Any:
+    """f(x), its Jacobian, and what `host_root` needs of each loss: of a model of its own.
+
+    The target of many sources, or two models of one architecture, need one program.
+    """
     y, jacobian = vjp_rows(f, x)
     return y, jacobian, tuple(_root_or_hessian(loss, y) for loss in losses)
-
-
-_jacobian_of_one = precision.program(_jacobian, static_argnames=("losses",))
-
-
-@functools.partial(precision.program, static_argnames=("loss", "source_loss"))
-def _jacobians(f_source, f_target, x, *, loss, source_loss):
-    return _jacobian(f_source, x, (source_loss,)), _jacobian(f_target, x, (loss,))
 
 
 def _linear(found: Any, count: int, losses: tuple[AdversarialLoss, ...]) -> Linear:
@@ -252,7 +249,7 @@ def linear(
 ) -> Linear:
     """A model around the first `count` examples of a batch; the rest is padding."""
     both = tuple(dict.fromkeys((source_loss, loss)))
-    return _linear(_jacobian_of_one(f, x, losses=both), count, both)
+    return _linear(_jacobian(f, x, losses=both), count, both)
 
 
 def check_finite(name: str, values: np.ndarray) -> None:
@@ -354,7 +351,8 @@ def of_batch(
     Raises:
       ValueError: NaN or infinity.
     """
-    of_source, of_target = _jacobians(f_source, f_target, x, loss=loss, source_loss=source_loss)
+    of_source = _jacobian(f_source, x, losses=(source_loss,))
+    of_target = _jacobian(f_target, x, losses=(loss,))
     return of_pair(
         _linear(of_source, count, (source_loss,)), _linear(of_target, count, (loss,)), count
     )

@@ -17,6 +17,7 @@ KEY = jax.random.key(0)
 W1 = jax.random.normal(jax.random.key(1), (12, 16)) / 3
 W2 = jax.random.normal(jax.random.key(2), (16, 4))
 X = np.random.default_rng(0).uniform(size=(40, 12)).astype(np.float32)
+X[7, 0] = 0.0
 
 
 def sound(x):
@@ -53,7 +54,12 @@ SPOILT = {
     "probabilities": (lambda x: jax.nn.softmax(sound(x)), ("probabilities",)),
     "NaN for some": (nan_for_some, ("nonfinite_outputs",)),
     "zero gradient": (lambda x: sound(jnp.round(4 * x) / 4), ("zero_gradients",)),
+    "infinite gradient": (lambda x: sound(x) + jnp.sqrt(x[:, :4]), ("nonfinite_gradients",)),
     "one output": (lambda x: sound(x)[:, :1], ()),
+    "infinite gradient of one output": (
+        lambda x: sound(x)[:, :1] + jnp.sqrt(x[:, :1]),
+        ("nonfinite_gradients",),
+    ),
 }
 
 

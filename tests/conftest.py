@@ -55,3 +55,17 @@ def no_programs_left_behind():
 def variant(request):
     """Both ways to call a function of arrays: as it is, and through `jax.jit`."""
     return jax.jit if request.param else lambda fn: fn
+
+
+@pytest.fixture
+def compiled():
+    """Names of the programs that XLA compiles, from now on."""
+    found = []
+
+    def listen(event, duration, fun_name="", **about):
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(listen)

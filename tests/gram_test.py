@@ -9,6 +9,7 @@ import oracles
 import pytest
 import threadpoolctl
 from absl.testing import parameterized
+from jax.tree_util import Partial
 
 from advknow import gram, losses, matching
 from advknow.passes import devices
@@ -155,3 +156,22 @@ class GramTest(chex.TestCase):
             _of_batch(models, jnp.asarray(x))
             assert 3 in before
             assert threads() == before
+
+
+def _network(w, x):
+    return jnp.tanh(x @ w)
+
+
+def test_a_model_is_compiled_once_as_source_and_as_target_of_any(compiled):
+    def of(w):
+        return Partial(_network, jnp.asarray(w))
+
+    x = np.ones((N, 5), np.float32)
+    one, two = of(np.ones((5, M), np.float32)), of(np.full((5, D), 0.5, np.float32))
+    first = _of_batch((one, two), x)
+    assert compiled.count("jit(_jacobian)") == 2
+    again = _of_batch((two, one), x)
+    _of_batch((of(np.zeros((5, M), np.float32)), two), x)
+    assert compiled.count("jit(_jacobian)") == 2
+    np.testing.assert_array_equal(first.source, again.target)
+    np.testing.assert_array_equal(first.cross, again.cross.swapaxes(1, 2))

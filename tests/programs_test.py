@@ -10,20 +10,6 @@ import pytest
 from advknow import programs
 
 
-@pytest.fixture
-def compiled():
-    """Names of the programs that XLA compiles, from now on."""
-    found = []
-
-    def listen(event, duration, fun_name="", **about):
-        if event == "/jax/core/compile/backend_compile_duration":
-            found.append(fun_name)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield found
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 def counting():
     """A program of two arrays, and the list that every execution makes longer."""
     executed = []

@@ -88,18 +88,43 @@ def _start(x: Array, example_keys: Array, ball: _Ball, *, ord: str, random_start
 
 
 @functools.lru_cache(maxsize=64)
-def _step_of(raised: Callable[..., Array], ord: str) -> Callable[..., Array]:
-    """The compiled step; one for all attacks that raise the same in the same norm."""
+def gradient_of(raised: Callable[..., Array]) -> Callable[..., Array]:
+    """The compiled input gradient of an objective: one for every attack that raises it.
+
+    Returns:
+      gradient(delta, f, x, y) -> d raised(y, f(x + delta)) / d delta, (B, ...), of each example on
+      its own. f: a pytree (`apply_fn.as_pytree`).
+    """
 
     @precision.program
+    def gradient(delta: Array, f: ApplyFn, x: Array, y: Array) -> Array:
+        # Of the SUM: that of a mean would shrink with the batch.
+        return jax.grad(lambda delta: jnp.sum(raised(y, f(x + delta))))(delta)
+
+    return gradient
+
+
+@functools.partial(precision.program, static_argnames=("ord",))
+def _ascended(
+    delta: Array, gradient: Array, x: Array, ball: _Ball, step_size: Array, *, ord: str
+) -> Array:
+    if ord == "inf":
+        ascent = jnp.sign(gradient)
+    else:
+        ascent = gradient / jnp.maximum(_length(gradient), jnp.finfo(x.dtype).tiny)
+    return ball.project(delta + step_size * ascent, x, ord)
+
+
+@functools.lru_cache(maxsize=64)
+def _step_of(raised: Callable[..., Array], ord: str) -> Callable[..., Array]:
+    """The step; one for all attacks that raise the same in the same norm.
+
+    Two programs, so that the costly one serves both norms and the audit.
+    """
+    gradient = gradient_of(raised)
+
     def step(delta: Array, f: ApplyFn, x: Array, y: Array, ball: _Ball, step_size: Array) -> Array:
-        # The gradient of the SUM: that of a mean would shrink with the batch.
-        gradient = jax.grad(lambda delta: jnp.sum(raised(y, f(x + delta))))(delta)
-        if ord == "inf":
-            ascent = jnp.sign(gradient)
-        else:
-            ascent = gradient / jnp.maximum(_length(gradient), jnp.finfo(x.dtype).tiny)
-        return ball.project(delta + step_size * ascent, x, ord)
+        return _ascended(delta, gradient(delta, f, x, y), x, ball, step_size, ord=ord)
 
     return step
 

@@ -53,7 +53,7 @@ def _singular(setting: Setting) -> dict[str, Callable[[], Any]]:
     f_source, f_target, x = setting.bound[1], setting.bound[0], jnp.asarray(setting.x)
     loss = losses.squared_l2
     how = {"loss": loss, "source_loss": loss}
-    (_, j_source, _), (_, j_target, _) = gram._jacobians(f_source, f_target, x, **how)
+    j_source, j_target = (gram._jacobian(f, x, losses=(loss,))[1] for f in (f_source, f_target))
     found = gram.of_batch(f_source, f_target, x, len(x), **how)
     return {
         "singular: both Jacobians": lambda: bare.jacobians(f_source, f_target, x),

@@ -27,8 +27,8 @@ def repeat(step: Callable[..., PyTree], num_steps: int, carry: PyTree, *operands
     """`carry` after `carry = step(carry, *operands)`, `num_steps` times.
 
     Args:
-      step: a `jax.jit`-compiled function that outlives the call (made once, in a factory), so that
-        its program is compiled once.
+      step: of programs that are compiled, `jax.jit`'s; it outlives the call (made once, in a
+        factory), so that they are compiled once.
       num_steps: how often.
       carry: pytree of arrays, of constant structure, shapes and dtypes.
       *operands: pytrees of arrays that every step reads.

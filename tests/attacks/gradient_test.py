@@ -8,7 +8,7 @@ import oracles
 import pytest
 from jax.tree_util import Partial
 
-from advknow import attacks
+from advknow import attacks, check_model, perturb
 
 EPS = 0.1
 
@@ -334,3 +334,16 @@ def test_given_labels_take_the_place_of_the_prediction():
 def test_labels_of_another_shape_are_refused(y, network, x):
     with pytest.raises(ValueError, match=r"y has shape .*; \(20, d\) is needed"):
         _attack("fgsm")(network, x, jax.random.key(0), y)
+
+
+def test_norms_steps_and_the_audit_share_the_costly_program(network, x, compiled):
+    """A model's input gradient is compiled once; what is done with it is of no model."""
+    f = Partial(lambda scale, x: scale * network(x), jnp.float32(1.0))
+    other = Partial(f.func, jnp.float32(2.0))
+    how = {"key": jax.random.key(0), "batch_size": len(x)}
+    perturb(f, x, attack=attacks.pgd(eps=EPS, num_steps=2), **how)
+    assert compiled.count("jit(gradient)") == 1
+    perturb(f, x, attack=attacks.pgd(eps=2 * EPS, num_steps=3, ord="2", bounds=None), **how)
+    perturb(other, x, attack=attacks.fgsm(eps=EPS), **how)
+    check_model(other, x, **how)
+    assert compiled.count("jit(gradient)") == 1

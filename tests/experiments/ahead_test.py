@@ -58,9 +58,9 @@ def test_no_program_is_compiled_twice_and_the_large_ones_ahead(both):
     names = [name for main, name in beside if not main]
     # Of both sources and the target, whose own training begins at once.
     assert sorted(names).count("_step") >= 4
-    for name in ("step", "outputs", "_features", "_loss_and_gradient", "_jacobians"):
+    for name in ("gradient", "outputs", "_features", "_jacobian"):
         assert name in names, names
-    large = {"step", "_step", "outputs", "_features", "_loss_and_gradient", "_jacobians", "_sums"}
+    large = {"_step", "gradient", "outputs", "_features", "_jacobian", "_sums"}
 
     def count(found):
         return sorted(name for _, name in found if name in large)
