@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from advknow.models.layers import conv, flatten, max_pool, scaled
+from advknow.models.layers import conv, flatten, max_pool, relu, scaled
 from advknow.typing import Array
 
 
@@ -14,8 +14,8 @@ class AlexNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        x = max_pool(nn.relu(conv(scaled(64, self.width), 11, stride=4, padding=5)(x)))
-        x = max_pool(nn.relu(conv(scaled(192, self.width), 5, padding=2)(x)))
+        x = max_pool(relu(conv(scaled(64, self.width), 11, stride=4, padding=5)(x)))
+        x = max_pool(relu(conv(scaled(192, self.width), 5, padding=2)(x)))
         for size in (384, 256, 256):
-            x = nn.relu(conv(scaled(size, self.width), 3, padding=1)(x))
+            x = relu(conv(scaled(size, self.width), 3, padding=1)(x))
         return flatten(max_pool(x))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from advknow.convolution import convolve
@@ -77,6 +78,22 @@ def max_pool(x: Array) -> Array:
 
 def _larger(a: Array, b: Array) -> Array:
     return jnp.where((a >= b) | jnp.isnan(a), a, b)
+
+
+@jax.custom_jvp
+def relu(x: Array) -> Array:
+    """max(x, 0), the bits of `flax.linen.relu`: slope 0 at 0, NaN stays NaN.
+
+    Chosen, where XLA's CPU backend would compute a maximum anew in every kernel that reads it, with
+    all that leads to it: ResNet18's step of training compiled for almost twice as long.
+    """
+    return jnp.where(x <= 0, jnp.zeros_like(x), x)
+
+
+@relu.defjvp
+def _slope_of_relu(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    y, (dx,) = relu(*primals), tangents
+    return y, jnp.where(y > 0, dx, jnp.zeros_like(dx))
 
 
 def global_mean(x: Array) -> Array:

@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from advknow.models.layers import conv, dense, flatten, max_pool, scaled
+from advknow.models.layers import conv, dense, flatten, max_pool, relu, scaled
 from advknow.typing import Array
 
 
@@ -15,8 +15,8 @@ class LeNet(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         # ReLU of the maximum is the maximum of the ReLUs, of a quarter of the numbers.
-        x = nn.relu(max_pool(conv(scaled(6, self.width), 5)(x)))
-        x = nn.relu(max_pool(conv(scaled(16, self.width), 5)(x)))
+        x = relu(max_pool(conv(scaled(6, self.width), 5)(x)))
+        x = relu(max_pool(conv(scaled(16, self.width), 5)(x)))
         x = flatten(x)
-        x = nn.relu(dense(scaled(120, self.width))(x))
-        return nn.relu(dense(scaled(84, self.width))(x))
+        x = relu(dense(scaled(120, self.width))(x))
+        return relu(dense(scaled(84, self.width))(x))

@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from advknow.models.layers import dense, flatten, scaled
+from advknow.models.layers import dense, flatten, relu, scaled
 from advknow.typing import Array
 
 
@@ -16,5 +16,5 @@ class MLP(nn.Module):
     def __call__(self, x: Array, train: bool) -> Array:
         x = flatten(x)
         for size in (1176, 400, 120, 84):
-            x = nn.relu(dense(scaled(size, self.width))(x))
+            x = relu(dense(scaled(size, self.width))(x))
         return x

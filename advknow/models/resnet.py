@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from advknow.models.batch_norm import BatchNorm
-from advknow.models.layers import conv, global_mean, pointwise, scaled
+from advknow.models.layers import conv, global_mean, pointwise, relu, scaled
 from advknow.typing import Array
 
 
@@ -29,7 +29,7 @@ class BasicBlock(_Block):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         y = conv(self.features, 3, stride=self.stride, padding=1, use_bias=False)(x)
-        y = nn.relu(BatchNorm()(y, train))
+        y = relu(BatchNorm()(y, train))
         y = conv(self.features, 3, padding=1, use_bias=False)(y)
         return _joined(self, x, _last_batch_norm()(y, train), train)
 
@@ -43,9 +43,9 @@ class Bottleneck(_Block):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         y = pointwise(self.features)(x)
-        y = nn.relu(BatchNorm()(y, train))
+        y = relu(BatchNorm()(y, train))
         y = conv(self.features, 3, stride=self.stride, padding=1, use_bias=False)(y)
-        y = nn.relu(BatchNorm()(y, train))
+        y = relu(BatchNorm()(y, train))
         y = pointwise(self.features * self.expansion)(y)
         return _joined(self, x, _last_batch_norm()(y, train), train)
 
@@ -58,7 +58,7 @@ def _joined(block: BasicBlock | Bottleneck, x: Array, y: Array, train: bool) -> 
             x = jax.lax.optimization_barrier(x[:, :: block.stride, :: block.stride])
         x = pointwise(y.shape[-1])(x)
         x = BatchNorm()(x, train)
-    return nn.relu(x + y)
+    return relu(x + y)
 
 
 class ResNet(nn.Module):
@@ -77,7 +77,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         x = conv(scaled(64, self.width), 3, padding=1, use_bias=False)(x)
-        x = nn.relu(BatchNorm()(x, train))
+        x = relu(BatchNorm()(x, train))
         for stage, count in enumerate(self.stages):
             for i in range(count):
                 stride = 2 if stage > 0 and i == 0 else 1
