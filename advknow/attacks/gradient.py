@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from advknow import precision, validate
 from advknow.attacks import objectives
 from advknow.passes import keys, threefry
-from advknow.passes.apply_fn import as_pytree, explained, output_spec, outputs
+from advknow.passes.apply_fn import as_pytree, explained, output_spec, outputs, settled
 from advknow.passes.loops import repeat
 from advknow.typing import ApplyFn, Array, AttackFn, LossFn
 
@@ -208,7 +208,7 @@ def pgd(
         if y is None:
             y = outputs(f, x)
         step = _step_of(raised, ord)  # type: ignore[arg-type]
-        return repeat(step, num_steps, delta, f, x, y, ball, step_size)
+        return settled(f, repeat(step, num_steps, delta, f, x, y, ball, step_size))
 
     return attack
 

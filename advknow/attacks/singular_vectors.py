@@ -27,7 +27,7 @@ from advknow.attacks.gradient import _per_example
 from advknow.inner_product import Loss
 from advknow.losses import AdversarialLoss
 from advknow.passes import keys
-from advknow.passes.apply_fn import as_pytree, explained, output_spec, vjp_rows
+from advknow.passes.apply_fn import as_pytree, explained, output_spec, settled, vjp_rows
 from advknow.passes.loops import repeat
 from advknow.typing import ApplyFn, Array, AttackFn
 
@@ -211,7 +211,7 @@ def singular_directions(
     validate.choice("method", method, METHODS)
     resolved = losses.get(loss)
     if method == "exact":
-        return _exact(f, x, loss=resolved, count=count)
+        return settled(f, _exact(f, x, loss=resolved, count=count))
     validate.number("tolerance", tolerance, above=0.0)
     if num_steps is None:
         num_steps = 20 + 2 * count
@@ -221,7 +221,7 @@ def singular_directions(
     example_keys = keys.per_example(jax.random.key(0) if key is None else key, x.shape[0])
     state = _lanczos_start(f, x, example_keys, loss=resolved, num_steps=num_steps)
     state = repeat(_compiled_lanczos_step(resolved), num_steps, state, f, x, example_keys)
-    return _lanczos_finish(state, count=count, tolerance=tolerance)
+    return settled(f, _lanczos_finish(state, count=count, tolerance=tolerance))
 
 
 @functools.partial(precision.program, static_argnames=("loss", "index", "eps"))
@@ -303,6 +303,7 @@ def singular(
                     ConvergenceWarning,
                     stacklevel=2,
                 )
-        return _signed(as_pytree(f), x, found, loss=resolved, index=index, eps=eps)
+        f = as_pytree(f)
+        return settled(f, _signed(f, x, found, loss=resolved, index=index, eps=eps))
 
     return attack

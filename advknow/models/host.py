@@ -57,7 +57,8 @@ class _Key:
         host = self._host()
         if host is None:
             raise ReferenceError(
-                "the model is gone: hold what the adapter returned for as long as it is called."
+                "the model is gone: hold what the adapter returned until what it computes is there "
+                "(jax.block_until_ready)."
             )
         return host
 

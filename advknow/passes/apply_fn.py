@@ -115,6 +115,15 @@ def _is_of_a_change(error: Exception) -> bool:
     return type(error).__name__ in ("TraceContextError", "ModifyScopeVariableError")
 
 
+def settled(f: ApplyFn, found: PyTree) -> PyTree:
+    """`found`, computed to its end where f is a model of another library.
+
+    Programs name such a model and do not hold it (`advknow.models.host`): nothing of it may be
+    pending once its function is not held any more.
+    """
+    return jax.block_until_ready(found) if hasattr(f, "host") else found
+
+
 @precision.program
 def outputs(f: ApplyFn, x: Array) -> Array:
     """f(x), compiled: (B, ...) -> (B, d)."""
