@@ -47,12 +47,13 @@ def main():
     parser.add_argument("before", type=pathlib.Path)
     parser.add_argument("after", type=pathlib.Path)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--experiments", nargs="+", choices=EXPERIMENTS, default=EXPERIMENTS)
     given = parser.parse_args()
     versions = {"before": given.before.resolve(), "after": given.after.resolve()}
-    found = {(name, experiment): [] for name in versions for experiment in EXPERIMENTS}
+    found = {(name, experiment): [] for name in versions for experiment in given.experiments}
     for seed in range(given.repeats):
         for name, version in versions.items():
-            for experiment in EXPERIMENTS:
+            for experiment in given.experiments:
                 numbers = run(version, experiment, seed)
                 found[name, experiment].append(numbers)
                 print(name, experiment, seed, *(f"{n:.6g}" for n in numbers), flush=True)
