@@ -228,9 +228,10 @@ class Linear(NamedTuple):
 
 @functools.partial(precision.program, static_argnames=("losses",))
 def _jacobian(f: ApplyFn, x: Array, *, losses: tuple[AdversarialLoss, ...]) -> Any:
-    """f(x), its Jacobian, and what `host_root` needs of each loss: of a model of its own.
+    """f(x), its Jacobian, and what `host_root` needs of each loss.
 
-    The target of many sources, or two models of one architecture, need one program.
+    Of one model, so that the target of many sources, or two models of one architecture, need one
+    program.
     """
     y, jacobian = vjp_rows(f, x)
     return y, jacobian, tuple(_root_or_hessian(loss, y) for loss in losses)
@@ -351,6 +352,7 @@ def of_batch(
     Raises:
       ValueError: NaN or infinity.
     """
+    # Both begin before either is waited for.
     of_source = _jacobian(f_source, x, losses=(source_loss,))
     of_target = _jacobian(f_target, x, losses=(loss,))
     return of_pair(
