@@ -4,57 +4,70 @@ import json
 import re
 
 import pytest
-from launching import launch
+from launching import launch, launch_each
 
 
-@pytest.mark.parametrize(
-    ("name", "flags", "message"),
-    [
-        (
-            "adv2know",
-            ["--preset=digit"],
-            "preset='digit' is not known; accepted: digits, mnist, fashion",
-        ),
-        ("adv2know", ["--eps=-0.1"], "eps=-0.1 must be a finite number > 0"),
-        ("know2adv", ["--workdir=file"], "workdir='file' is a file or lies in one"),
-        ("know2adv", ["--horse_for_dog"], "horse_for_dog goes with preset='poster'"),
-        ("know2adv", ["--preset=fashion", "--data_dir=no"], "fashion_mnist is not in no. Debian"),
-        ("adv2know", ["--preset=poster", "--data_dir=no"], "is not prepared in no"),
-        ("adv2know", ["digits"], "unexpected argument 'digits'"),
-        ("train", ["--workdir=w", "--dataset=svhn"], "dataset='svhn' is not known"),
-        ("train", ["--workdir=w", "--dataset=folder:no"], "no is not there; a folder of class"),
-        (
-            "measure",
-            ["--source=a", "--target=b", "--dataset=folder:"],
-            "names nothing; folder:PATH",
-        ),
-        ("train", ["--workdir=w", "--classes=0,ten"], "class='ten' is not known; accepted: 0, 1"),
-        ("train", ["--workdir=w", "--classes="], "class"),
-        ("train", [], "workdir=None"),
-        ("train", ["--workdir=w", "--set=adversarial.ord=1"], "adversarial.ord='1' is not known"),
-        ("train", ["--workdir=w", "--set=adversarial"], "such as adversarial.eps=0.03"),
-        ("finetune", ["--checkpoint=nowhere", "--workdir=w"], "nowhere"),
-        ("measure", ["--source=a"], "target='': a checkpoint folder or MODULE:CALLABLE is needed"),
-        ("measure", ["--source=a", "--target=b", "--eps=-1"], "eps=-1.0 must be"),
-        ("rank", [], "dataset=None: images are needed"),
-        ("rank", ["--dataset=digits"], "no model is named"),
-        ("rank", ["--dataset=digits", "--sources=no.npz"], "no.npz is not there"),
-        ("matrix", ["--dataset=digits", "--models=a=no.npz,b=x"], "a is a file of outputs"),
-        ("matrix", ["--dataset=digits", "--models=nowhere"], "nowhere"),
-        ("evidence", ["--preset=tiny", "--shard=3/2"], "shard='3/2' must be I/N with 1 <= I <= N"),
-        ("evidence", ["--records=no.csv"], "no.csv"),
-        ("evidence", ["--records=no.csv", "--shard=1/2"], "--shard has no meaning with --records"),
-        ("measure", ["--source=a", "--target=b", "--attack=cw"], "attack='cw' is not known"),
-    ],
-)
-def test_what_a_user_can_mend_is_one_line(name, flags, message, tmp_path):
-    (tmp_path / "file").write_text("")
-    done = launch(name, *flags, cwd=tmp_path, check=False)
+REFUSED = [
+    (
+        "adv2know",
+        ["--preset=digit"],
+        "preset='digit' is not known; accepted: digits, mnist, fashion",
+    ),
+    ("adv2know", ["--eps=-0.1"], "eps=-0.1 must be a finite number > 0"),
+    ("know2adv", ["--workdir=file"], "workdir='file' is a file or lies in one"),
+    ("know2adv", ["--horse_for_dog"], "horse_for_dog goes with preset='poster'"),
+    ("know2adv", ["--preset=fashion", "--data_dir=no"], "fashion_mnist is not in no. Debian"),
+    ("adv2know", ["--preset=poster", "--data_dir=no"], "is not prepared in no"),
+    ("adv2know", ["digits"], "unexpected argument 'digits'"),
+    ("train", ["--workdir=w", "--dataset=svhn"], "dataset='svhn' is not known"),
+    ("train", ["--workdir=w", "--dataset=folder:no"], "no is not there; a folder of class"),
+    (
+        "measure",
+        ["--source=a", "--target=b", "--dataset=folder:"],
+        "names nothing; folder:PATH",
+    ),
+    ("train", ["--workdir=w", "--classes=0,ten"], "class='ten' is not known; accepted: 0, 1"),
+    ("train", ["--workdir=w", "--classes="], "class"),
+    ("train", [], "workdir=None"),
+    ("train", ["--workdir=w", "--set=adversarial.ord=1"], "adversarial.ord='1' is not known"),
+    ("train", ["--workdir=w", "--set=adversarial"], "such as adversarial.eps=0.03"),
+    ("finetune", ["--checkpoint=nowhere", "--workdir=w"], "nowhere"),
+    ("measure", ["--source=a"], "target='': a checkpoint folder or MODULE:CALLABLE is needed"),
+    ("measure", ["--source=a", "--target=b", "--eps=-1"], "eps=-1.0 must be"),
+    ("rank", [], "dataset=None: images are needed"),
+    ("rank", ["--dataset=digits"], "no model is named"),
+    ("rank", ["--dataset=digits", "--sources=no.npz"], "no.npz is not there"),
+    ("matrix", ["--dataset=digits", "--models=a=no.npz,b=x"], "a is a file of outputs"),
+    ("matrix", ["--dataset=digits", "--models=nowhere"], "nowhere"),
+    ("evidence", ["--preset=tiny", "--shard=3/2"], "shard='3/2' must be I/N with 1 <= I <= N"),
+    ("evidence", ["--records=no.csv"], "no.csv"),
+    ("evidence", ["--records=no.csv", "--shard=1/2"], "--shard has no meaning with --records"),
+    ("measure", ["--source=a", "--target=b", "--attack=cw"], "attack='cw' is not known"),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    folders = [tmp_path_factory.mktemp(name) for name, *_ in REFUSED]
+    for folder in folders:
+        (folder / "file").write_text("")
+    return launch_each([(name, *flags) for name, flags, _ in REFUSED], folders)
+
+
+@pytest.mark.parametrize("case", range(len(REFUSED)), ids=lambda case: REFUSED[case][0])
+def test_what_a_user_can_mend_is_one_line(case, refusals):
+    done, message = refusals[case], REFUSED[case][2]
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
     assert done.stdout == ""
+
+
+def test_a_process_of_its_own_refuses_alike(refusals, tmp_path):
+    name, flags, _ = REFUSED[0]
+    alone = launch(name, *flags, cwd=tmp_path, check=False)
+    assert vars(alone) | {"args": None} == vars(refusals[0]) | {"args": None}
 
 
 @pytest.mark.parametrize(
