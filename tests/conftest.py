@@ -13,6 +13,15 @@ import pytest
 # The theory never promotes ranks by itself: a (B,) met by a (B, d) is a mistake there.
 THEORY = {"alphas", "attacks", "apply_fn_test", "inner_product_test", "keys_test", "loops_test"}
 THEORY |= {"losses_test", "torch_test", "validate_test"}
+# Small programs, each run a few times, whose results are compared with NumPy's or with each other's.
+QUICKLY_COMPILED = {"generalized", "matching", "models", "audit_test", "gram_test"}
+QUICKLY_COMPILED |= {
+    "alignment_test",
+    "evaluation_test",
+    "perturbed_test",
+    "resume_test",
+    "strange_models_test",
+}
 
 
 # First, so that no worker is left alone with them at the end.
@@ -30,18 +39,24 @@ def pytest_collection_modifyitems(items):
     items.sort(key=rank)
 
 
-@pytest.fixture(autouse=True)
-def settings_of_the_theory(request):
-    """Strict rank promotion, and quick compilation: small programs, each run a few times."""
-    if not THEORY & {request.path.stem, request.path.parent.name}:
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation(request):
+    """Most of the suite's time is compilation: little of it where no program runs for long."""
+    if not (THEORY | QUICKLY_COMPILED) & {request.path.stem, request.path.parent.name}:
         yield
         return
     jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        with jax.numpy_rank_promotion("raise"):
-            yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True)
+def strict_ranks(request):
+    if not THEORY & {request.path.stem, request.path.parent.name}:
+        yield
+        return
+    with jax.numpy_rank_promotion("raise"):
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -6,7 +6,6 @@ import re
 import pytest
 from launching import launch, launch_each
 
-
 REFUSED = [
     (
         "adv2know",

@@ -19,6 +19,8 @@ PROGRAMS = ROOT / "tests" / "processes" / "devices_programs.py"
 
 def begin(arguments, *, simulated=None, program=(str(PROGRAMS),)):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    # Most of their time is compilation, by as many processes at once as there are cores.
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     if simulated:
         environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={simulated}"
     return subprocess.Popen(
