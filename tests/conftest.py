@@ -39,10 +39,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=rank)
 
 
+def _is_of(names, path):
+    """Whether a test file, or its folder, is one of the names."""
+    return bool(names & {path.stem, path.parent.name})
+
+
 @pytest.fixture(autouse=True, scope="module")
 def quick_compilation(request):
     """Most of the suite's time is compilation: little of it where no program runs for long."""
-    if not (THEORY | QUICKLY_COMPILED) & {request.path.stem, request.path.parent.name}:
+    if not _is_of(THEORY | QUICKLY_COMPILED, request.path):
         yield
         return
     jax.config.update("jax_disable_most_optimizations", True)
@@ -52,7 +57,7 @@ def quick_compilation(request):
 
 @pytest.fixture(autouse=True)
 def strict_ranks(request):
-    if not THEORY & {request.path.stem, request.path.parent.name}:
+    if not _is_of(THEORY, request.path):
         yield
         return
     with jax.numpy_rank_promotion("raise"):

@@ -9,12 +9,15 @@ import sys
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+def environment(**more):
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), **more}
+
+
 def launch(name, *flags, cwd, check=True, timeout=600):
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", f"launch.{name}", *flags],
         cwd=cwd,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -50,13 +53,11 @@ for folder, (name, *flags) in json.load(sys.stdin):
 
 def launch_each(commands, folders):
     """What each command (name and flags) gives in its folder, without the seconds of its imports."""
-    # A launcher that asks for huge pages starts itself again, and imports all again.
-    environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
-    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     given = [(str(folder), command) for folder, command in zip(folders, commands, strict=True)]
     done = subprocess.run(
         [sys.executable, "-u", "-c", _FORKS],
-        env=environment,
+        # A launcher that asks for huge pages starts itself again, and imports all again.
+        env=environment(GLIBC_TUNABLES="glibc.malloc.hugetlb=0"),
         input=json.dumps(given),
         capture_output=True,
         text=True,

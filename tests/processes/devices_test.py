@@ -1,7 +1,6 @@
 """1, 2, 4 and 8 devices, and two processes, give the same results (simulated on the CPU)."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from kill_campaign import outcome
-from launching import ROOT
+from launching import ROOT, environment
 
 from advknow.passes import devices
 
@@ -18,14 +17,13 @@ PROGRAMS = ROOT / "tests" / "processes" / "devices_programs.py"
 
 
 def begin(arguments, *, simulated=None, program=(str(PROGRAMS),)):
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     # Most of their time is compilation, by as many processes at once as there are cores.
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    settings = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     if simulated:
-        environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={simulated}"
+        settings["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={simulated}"
     return subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],
-        env=environment,
+        env=environment(**settings),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
